@@ -1,0 +1,69 @@
+"""One request to a model through the gateway, ready to be counted."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from models.origin import Origin
+from models.usage import MissingReason, Usage, UsageState
+
+AppSource = Literal["entra_app", "subscription", "product", "none"]
+UNATTRIBUTED = "unattributed"
+
+DIMENSIONS: tuple[str, ...] = (
+    "deployment",
+    "operation",
+    "api",
+    "product",
+    "subscription",
+    "user",
+    "backend",
+    "gateway",
+    "region",
+    "client_ip",
+    "stream",
+    "status",
+)
+"""The dimensions a call has beyond app and model, by their names in tables, settings and the API."""
+
+
+class Call(NamedTuple):
+    """One call and what it used. `timestamp` is aware, in UTC: when the gateway received the request.
+
+    `request_id` is the call's identity (a GUID in lower case without braces, or the sender's own string).
+    `app` is who pays and `app_source` how that was known. `model` is what answered, `deployment` what was asked for.
+    `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds.
+    """
+
+    request_id: str
+    timestamp: datetime
+    app: str
+    app_source: AppSource
+    model: str | None
+    usage: Usage
+    usage_state: UsageState
+    missing_reason: MissingReason | None
+    usage_shape: str | None
+    origin: Origin
+    deployment: str | None = None
+    operation: str | None = None
+    api: str | None = None
+    product: str | None = None
+    subscription: str | None = None
+    subscription_name: str | None = None
+    user: str | None = None
+    backend: str | None = None
+    gateway: str | None = None
+    region: str | None = None
+    client_ip: str | None = None
+    stream: bool | None = None
+    status: int | None = None
+    duration_ms: float | None = None
+    first_byte_ms: float | None = None
+    error_source: str | None = None
+    error_reason: str | None = None
+    requested_model: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """True if the client got an error status, or the gateway recorded an error."""
+        return (self.status is not None and self.status >= 400) or self.error_reason is not None

@@ -1,0 +1,86 @@
+"""What is added up over calls: named whole numbers, so that any two sums over disjoint calls can be added again."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+
+from models.call import Call
+from models.usage import MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
+
+Measures = dict[str, int]
+"""Sums by name. A name that is absent was never reported; 0 was reported as zero."""
+
+LATENCY_BOUNDS_MS: tuple[int, ...] = (10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 20480, 40960, 81920)
+"""Upper bounds of the latency buckets, in milliseconds: the boundaries that the OpenTelemetry GenAI conventions give
+for gen_ai.client.operation.duration (opentelemetry.io, "Semantic conventions for generative AI metrics").
+A last bucket holds what is slower."""
+
+LATENCY_BUCKETS: tuple[str, ...] = (*(f"latency_le_{bound}_ms" for bound in LATENCY_BOUNDS_MS), "latency_slower")
+AUDIO_MICROSECONDS = "audio_microseconds"
+DISAGREEING_TOTALS = "disagreeing_totals"
+
+MEASURES: tuple[str, ...] = (
+    "calls",
+    "failed_calls",
+    *(f"usage_{state}" for state in USAGE_STATES),
+    *(f"missing_{reason}" for reason in MISSING_REASONS),
+    *TOKEN_KINDS,
+    AUDIO_MICROSECONDS,
+    DISAGREEING_TOTALS,
+    *LATENCY_BUCKETS,
+)
+"""Every name a sum can have: the counter columns of the aggregate rows."""
+
+
+def measures_of(call: Call) -> Measures:
+    """One call as sums over itself."""
+    measures: Measures = {"calls": 1, f"usage_{call.usage_state}": 1}
+    if call.failed:
+        measures["failed_calls"] = 1
+    if call.missing_reason is not None:
+        measures[f"missing_{call.missing_reason}"] = 1
+    else:
+        usage = call.usage
+        for kind in TOKEN_KINDS:
+            tokens: int | None = getattr(usage, kind)
+            if tokens is not None:
+                measures[kind] = tokens
+        if usage.audio_seconds is not None:
+            measures[AUDIO_MICROSECONDS] = round(usage.audio_seconds * 1_000_000)
+        if usage.total_tokens_reported is not None:
+            measures[DISAGREEING_TOTALS] = 1
+    if call.duration_ms is not None:
+        measures[LATENCY_BUCKETS[bisect_left(LATENCY_BOUNDS_MS, call.duration_ms)]] = 1
+    return measures
+
+
+def add(into: Measures, more: Mapping[str, int]) -> None:
+    """Add `more` to `into`, in place."""
+    for name, amount in more.items():
+        into[name] = into.get(name, 0) + amount
+
+
+def total(parts: Iterable[Mapping[str, int]]) -> Measures:
+    """The sum of all parts."""
+    result: Measures = {}
+    for part in parts:
+        add(result, part)
+    return result
+
+
+def latency_percentile(measures: Mapping[str, int], share: float) -> float | None:
+    """The latency in milliseconds that `share` (0..1) of the calls stayed within, or None without any latency.
+
+    Read from the buckets with linear interpolation inside the bucket, so it is exact to the bucket's width. What is
+    slower than the last bound is given as that bound.
+    """
+    counts = [measures.get(bucket, 0) for bucket in LATENCY_BUCKETS]
+    wanted = share * sum(counts)
+    if wanted <= 0:
+        return None
+    below = 0
+    for bucket, count in enumerate(counts[:-1]):
+        if count and below + count >= wanted:
+            lower = LATENCY_BOUNDS_MS[bucket - 1] if bucket else 0
+            return lower + (LATENCY_BOUNDS_MS[bucket] - lower) * (wanted - below) / count
+        below += count
+    return float(LATENCY_BOUNDS_MS[-1])
