@@ -152,7 +152,9 @@ def _anthropic_usage(delta: Mapping[str, Any], body: bytes) -> BodyReading | Non
     return BodyReading(usage, _text(start.get("model")), None)
 
 
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"|"type"\s*:\s*"(message_stop|response\.(completed|incomplete))"')
+_FINISHED = re.compile(
+    rb'"(finish|stop)_reason"\s*:\s*"|"type"\s*:\s*"(message_stop|response\.(completed|incomplete))"'
+)
 _USAGE_NULL = re.compile(rb'"usage"\s*:\s*null')
 
 

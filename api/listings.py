@@ -1,0 +1,50 @@
+"""GET /api/apps and GET /api/models: what had calls in the months of a range."""
+
+import asyncio
+from collections import defaultdict
+from datetime import timedelta
+
+import services
+from api.response import Request, Response, json_response
+from queries.question import refuse_unknown, time_range
+from queries.spans import spans
+
+DEFAULT_RANGE = timedelta(days=31)
+
+
+async def apps(request: Request) -> Response:
+    """Each app with the months (`YYYY-MM`) of the range in which it had calls."""
+    months = _months(request)
+    directory = services.get().directory
+    found = await asyncio.gather(*(directory.apps(month) for month in months))
+    active: dict[str, list[str]] = defaultdict(list)
+    for month, names in zip(months, found, strict=True):
+        for app in names:
+            active[app].append(_dashed(month))
+    listed = [{"app": app, "months": active[app]} for app in sorted(active)]
+    return json_response({"months": [_dashed(month) for month in months], "apps": listed})
+
+
+async def models(request: Request) -> Response:
+    """Each model with the deployments that it answered for; a null model did not say its name."""
+    months = _months(request)
+    directory = services.get().directory
+    found = await asyncio.gather(*(directory.models(month) for month in months))
+    deployments: dict[str | None, set[str]] = defaultdict(set)
+    for pairs in found:
+        for model, deployment in pairs:
+            deployments[model].update([deployment] if deployment is not None else [])
+    ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
+    listed = [{"model": model, "deployments": sorted(names)} for model, names in ordered]
+    return json_response({"months": [_dashed(month) for month in months], "models": listed})
+
+
+def _months(request: Request) -> list[str]:
+    refuse_unknown(request.parameters, ("from", "to"))
+    max_days = services.get().settings.query_max_days
+    start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
+    return [span.month for span in spans(start, end, "hour")]
+
+
+def _dashed(month: str) -> str:
+    return f"{month[:4]}-{month[4:]}"

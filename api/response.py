@@ -1,0 +1,38 @@
+"""What an endpoint gets and gives."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.errors import QueryError
+from queries.question import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request's query string and headers (names in lower case)."""
+
+    parameters: Parameters
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`headers` holds at least the content type."""
+
+    body: str
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A value as JSON."""
+    return Response(json.dumps(value, ensure_ascii=False), status)
+
+
+def error_response(error: QueryError) -> Response:
+    """The one shape of every error."""
+    return json_response(
+        {"error": {"code": error.code, "message": str(error), "parameter": error.parameter}}, error.status
+    )

@@ -1,0 +1,39 @@
+"""GET /api/usage: token totals over a range, by time and dimension."""
+
+from collections.abc import Callable
+
+import services
+from api.response import Request, Response
+from models.errors import QueryError
+from queries.answer import Answer, Fold
+from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
+from queries.question import single, usage_query
+from queries.read import UsageReader
+
+
+async def get(request: Request) -> Response:
+    """Read the question, the rows and the format; raises QueryError and StoreError."""
+    present, content_type = _format(request)
+    found = services.get()
+    query = usage_query(request.parameters, services.now(), found.settings.dimensions, found.settings.query_max_days)
+    fold = Fold(query, found.settings.query_max_rows)
+    reader = UsageReader(
+        found.usage,
+        found.directory,
+        concurrency=found.settings.query_concurrency,
+        max_entities=found.settings.query_max_entities,
+    )
+    await reader.read(query, fold.take)
+    return Response(present(fold.answer()), headers={"Content-Type": content_type, "Vary": "Accept"})
+
+
+_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {"json": (as_json, JSON_TYPE), "csv": (as_csv, CSV_TYPE)}
+
+
+def _format(request: Request) -> tuple[Callable[[Answer], str], str]:
+    wanted = single(request.parameters, "format")
+    if wanted is None:
+        wanted = "csv" if request.headers.get("accept", "").lower().startswith("text/csv") else "json"
+    if wanted not in _FORMATS:
+        raise QueryError("invalid_parameter", f"format is {wanted!r:.60}, expected one of json, csv", "format")
+    return _FORMATS[wanted]

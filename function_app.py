@@ -1,0 +1,74 @@
+"""The bindings: what triggers the app, and how a failure is repeated. What happens then is in pipeline.py and api/.
+
+Importing this needs no settings and no network. The API is imported when it is first asked, so that a fault in it never
+takes the collection down.
+"""
+
+import typing
+
+import azure.functions as func
+
+app = func.FunctionApp()
+
+
+# The checkpoint moves past a batch whether or not its function failed; only a retry policy holds it. So: for ever.
+# (learn.microsoft.com, "Azure Functions reliable event processing"; why that is safe: docs/architecture.md)
+@app.function_name("collect_usage_events")
+@app.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="%USAGE_EVENTS_HUB%",
+    consumer_group="%CONSUMER_GROUP%",
+    connection="EventHubConnection",
+    cardinality=func.Cardinality.MANY,
+    data_type=func.DataType.BINARY,
+)
+@app.retry(
+    strategy="exponential_backoff",
+    max_retry_count="-1",
+    minimum_interval="00:00:01",
+    maximum_interval="00:01:00",
+)
+async def collect_usage_events(events: typing.List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
+    """Count a batch. `typing.List` because the worker's loader refuses `list[...]` here."""
+    from collectors.hub import raw_events
+    from pipeline import ingest
+    from services import get
+
+    services = get()
+    await ingest(raw_events(events, services.settings.usage_events_hub), services, context.invocation_id)
+
+
+@app.function_name("usage")
+@app.route("usage", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def usage(req: func.HttpRequest) -> func.HttpResponse:
+    """Token totals: docs/api.md."""
+    return await _answer("usage", req)
+
+
+@app.function_name("apps")
+@app.route("apps", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def apps(req: func.HttpRequest) -> func.HttpResponse:
+    """The apps that had calls."""
+    return await _answer("apps", req)
+
+
+@app.function_name("models")
+@app.route("models", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def models(req: func.HttpRequest) -> func.HttpResponse:
+    """The models that answered."""
+    return await _answer("models", req)
+
+
+@app.function_name("health")
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether the app runs and is configured."""
+    return await _answer("health", req)
+
+
+async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
+    from api.endpoints import answer
+
+    # params holds one value a name and loses empty ones, so the query string is read from the URL
+    response = await answer(endpoint, req.url, dict(req.headers))
+    return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

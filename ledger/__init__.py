@@ -1,0 +1,10 @@
+"""Calls into Table Storage, each exactly once: a call's mark and the sums it went into are one commit.
+
+rows.py          what a row looks like: call rows, aggregate rows, their keys and columns
+plan.py          calls -> transactions within the service's limits (pure)
+commit.py        the loop that brings transactions through, whatever fails
+cache.py         the aggregate rows as last seen, so that the steady state reads nothing before it writes
+directory.py     which apps and models have rows, so that a query never scans a table
+dead_letters.py  records set aside
+store.py         the one module that talks to azure-data-tables; its errors say what to do next
+"""

@@ -1,0 +1,71 @@
+"""Which apps and models have rows in which month, so that a query reads partitions by name and never scans the table.
+
+Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app; PartitionKey `models|{YYYYMM}`, a row per model and
+deployment. A row is written before the first call it is needed for, so the directory may name an app too many, never
+one too few.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Final
+
+from ledger.retry import Sleep, upsert_all
+from ledger.rows import hour_of
+from ledger.store import Entity, Store
+from models.call import Call
+from models.keys import escape_key
+
+TABLE: Final = "directory"
+MAX_KNOWN = 100_000
+"""When this process knows more entries than that, it forgets them all: each is then written once more."""
+
+
+class Directory:
+    """Remembers what it wrote, so that the steady state writes nothing."""
+
+    def __init__(self, store: Store, sleep: Sleep = asyncio.sleep):
+        self._store = store
+        self._sleep = sleep
+        self._known: set[tuple[str, str]] = set()
+
+    async def enter(self, calls: Iterable[Call]) -> None:
+        """See that every app and model of `calls` is in the directory. Raises StoreUnavailable."""
+        new: dict[tuple[str, str], Entity] = {}
+        for call in calls:
+            for entity in _entries(call):
+                key = entity["PartitionKey"], entity["RowKey"]
+                if key not in self._known:
+                    new[key] = entity
+        if len(self._known) > MAX_KNOWN:
+            self._known.clear()
+        await upsert_all(self._store, new.values(), self._sleep)
+        self._known.update(new)
+
+    async def apps(self, month: str) -> list[str]:
+        """The apps that have rows in `month` (`YYYYMM`)."""
+        return [str(row["app"]) async for row in self._rows(f"apps|{month}")]
+
+    async def models(self, month: str) -> list[tuple[str | None, str | None]]:
+        """The pairs of model and deployment that have rows in `month` (`YYYYMM`)."""
+        return [(row.get("model"), row.get("deployment")) async for row in self._rows(f"models|{month}")]
+
+    async def _rows(self, partition: str) -> AsyncIterator[Entity]:
+        async for row in self._store.range(partition, "", "~~"):
+            yield row.columns
+
+
+def _entries(call: Call) -> Iterator[Entity]:
+    month = hour_of(call.timestamp)[:6]
+    yield {"PartitionKey": f"apps|{month}", "RowKey": escape_key(call.app), "app": call.app}
+    model: Entity = {"PartitionKey": f"models|{month}", "RowKey": _model_key(call)}
+    if call.model is not None:
+        model["model"] = call.model
+    if call.deployment is not None:
+        model["deployment"] = call.deployment
+    yield model
+
+
+def _model_key(call: Call) -> str:
+    """Names of models may be longer than a key: a digest stands for them."""
+    return hashlib.sha256(repr((call.model, call.deployment)).encode()).hexdigest()[:32]

@@ -1,0 +1,140 @@
+"""The rows of table `usage`: keys, columns, and the way between them and calls or sums.
+
+PartitionKey `{app}|{YYYYMM}`: one app in one month. In it:
+
+    c|{YYYYMMDD}|{request_id}            a call row: this call was counted, and everything known of it
+    h|{YYYYMMDDHH}|{digest}|{writer}     sums over the calls of one hour
+    d|{YYYYMMDD}|{digest}|{writer}       sums over the calls of one day
+    m|{YYYYMM}|{digest}|{writer}         sums over the calls of the month
+
+`digest` stands for the model and the configured dimensions, whose values are columns of the row: they may be longer
+than a key. `writer` is the hub partition, so that two partitions never contend for a row. Times are UTC.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from azure.data.tables import EdmType, EntityProperty
+
+from ledger.store import Entity
+from models.call import Call
+from models.keys import escape_key
+from models.measures import MEASURES, Measures
+from models.usage import Usage
+
+TABLE: Final = "usage"
+COMMIT_ID: Final = "commit_id"
+
+
+class Cell(NamedTuple):
+    """What is summed together: one hour (`YYYYMMDDHH`), one model, one value of each configured dimension."""
+
+    hour: str
+    model: str | None
+    dimensions: tuple[tuple[str, str | None], ...]
+
+
+def partition_key(app: str, month: str) -> str:
+    """`month` is `YYYYMM`."""
+    return f"{escape_key(app)}|{month}"
+
+
+def hour_of(timestamp: datetime) -> str:
+    """`YYYYMMDDHH` of an aware time in UTC."""
+    return f"{timestamp.year:04}{timestamp.month:02}{timestamp.day:02}{timestamp.hour:02}"
+
+
+def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
+    """The cell of a call, given the names of the configured dimensions."""
+    return Cell(hour_of(call.timestamp), call.model, tuple((name, _dimension(call, name)) for name in dimensions))
+
+
+def _dimension(call: Call, name: str) -> str | None:
+    value = getattr(call, name)
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@lru_cache(maxsize=4096)
+def _digest(model: str | None, dimensions: tuple[tuple[str, str | None], ...]) -> str:
+    return hashlib.sha256(json.dumps([["model", model], *dimensions]).encode()).hexdigest()[:32]
+
+
+def call_row_key(call: Call) -> str:
+    """The key that two arrivals of one call share."""
+    return f"c|{hour_of(call.timestamp)[:8]}|{escape_key(call.request_id)}"
+
+
+def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
+    """The hour's, the day's and the month's row that a cell's calls are summed in."""
+    rest = f"{_digest(cell.model, cell.dimensions)}|{escape_key(writer)}"
+    return f"h|{cell.hour}|{rest}", f"d|{cell.hour[:8]}|{rest}", f"m|{cell.hour[:6]}|{rest}"
+
+
+def call_entity(call: Call, partition: str, row_key: str, commit_id: str) -> Entity:
+    """A call as its row. What is None is no column.
+
+    `commit_id` tells, after an answer that never came, whether the row that is there now is our own.
+    `timestamp_utc` is not named `timestamp`: every row has a `Timestamp` of the service's, and many tools do not
+    tell the two apart.
+    """
+    columns: dict[str, Any] = {
+        "PartitionKey": partition,
+        "RowKey": row_key,
+        COMMIT_ID: commit_id,
+        "timestamp_utc": call.timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "enqueued_time_utc": call.origin.enqueued_time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "hub": call.origin.hub,
+        "partition": call.origin.partition,
+        "sequence_number": EntityProperty(call.origin.sequence_number, EdmType.INT64),
+    }
+    for name in _CALL_COLUMNS:
+        value = getattr(call, name)
+        if value is not None:
+            columns[name] = value
+    for name, count in zip(_USAGE_COLUMNS, call.usage, strict=True):
+        if count is not None:
+            columns[name] = EntityProperty(count, EdmType.INT64) if isinstance(count, int) else str(count)
+    return columns
+
+
+_CALL_COLUMNS = tuple(name for name in Call._fields if name not in ("timestamp", "usage", "origin"))
+_USAGE_COLUMNS = Usage._fields
+
+
+def aggregate_entity(app: str, cell: Cell, partition: str, row_key: str, sums: Mapping[str, int]) -> Entity:
+    """Sums as their row. `dimensions` names those that were told apart, so that a null is known to be one."""
+    entity: Entity = {
+        "PartitionKey": partition,
+        "RowKey": row_key,
+        "app": app,
+        "dimensions": ",".join(name for name, _ in cell.dimensions),
+    }
+    if cell.model is not None:
+        entity["model"] = cell.model
+    entity.update((name, value) for name, value in cell.dimensions if value is not None)
+    for name, amount in sums.items():
+        entity[name] = EntityProperty(amount, EdmType.INT64)
+    return entity
+
+
+def sums_of(columns: Mapping[str, Any]) -> Measures:
+    """The counters of an aggregate row."""
+    return {name: columns[name] for name in MEASURES if name in columns}
+
+
+def size_bound(entity: Entity) -> int:
+    """An upper bound of the bytes an entity takes in a request."""
+    text = "".join(value for value in entity.values() if isinstance(value, str))
+    # JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12.
+    worst = 2 if text.isascii() and text.isprintable() else 12
+    return _ENTITY_OVERHEAD + worst * len(text)
+
+
+_ENTITY_OVERHEAD = 6 * 1024
+"""Request line, headers, the names of some sixty columns with their types, and the numbers in them."""

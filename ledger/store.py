@@ -1,0 +1,168 @@
+"""Table Storage as the ledger needs it. The only module that talks to azure-data-tables, and the only one that knows
+its errors: each becomes one that says what the caller can do.
+
+    StoreError
+    ├── RowExists      an insert met a row: the call was counted before, or another writer made the aggregate row
+    ├── RowChanged     a row is not as we last saw it (ETag), or is gone: read it again
+    ├── Refused        the service will never take this: too large, or a value it does not allow
+    └── StoreBusy      it may pass, and the write may or may not have happened: do the very same again
+
+Sources: learn.microsoft.com "Table service error codes" and "Performing entity group transactions"; azure-data-tables
+12.7: a failed transaction raises TableTransactionError for every cause, with `error_code` and `index`; the answer to a
+transaction is a 202 with the failure inside, which the SDK's own retry policy does not see.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import EntityProperty, UpdateMode
+from azure.data.tables.aio import TableClient, TableServiceClient
+
+Entity = dict[str, Any]
+
+MAX_TRANSACTION_ENTITIES = 100
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
+
+
+class StoreError(Exception):
+    """Base of the errors of this module. `index` is the operation that failed, if the service said so."""
+
+    def __init__(self, message: str, index: int | None = None):
+        self.index = index
+        super().__init__(message)
+
+
+class RowExists(StoreError):
+    """An insert met a row with its keys."""
+
+
+class RowChanged(StoreError):
+    """An update under an ETag met a row that has another, or none."""
+
+
+class Refused(StoreError):
+    """The service will never accept the request."""
+
+
+class StoreBusy(StoreError):
+    """Unreachable, throttled, timed out or broken: the outcome is unknown."""
+
+
+class Write(NamedTuple):
+    """One operation of a transaction: an insert, or with `etag` the replacement of the row that has it."""
+
+    entity: Entity
+    etag: str | None = None
+
+
+class Row(NamedTuple):
+    """A row as read: whole numbers of any width are `int`, and the ETag is beside the columns."""
+
+    columns: Entity
+    etag: str
+
+
+class Store(Protocol):
+    """What the ledger and the queries need of a table. Every method can raise StoreBusy or Refused."""
+
+    async def submit(self, writes: Sequence[Write]) -> list[str]:
+        """All writes or none; they share one PartitionKey. Returns the new ETags in order."""
+
+    async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
+        """One row, or None."""
+
+    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        """The rows of one partition with start <= RowKey < end, in order."""
+
+    async def upsert(self, entities: Sequence[Entity]) -> None:
+        """Insert or merge, at most 100 rows that share one PartitionKey, all or none."""
+
+
+class TableStore:
+    """One table. It is created when it is first found missing."""
+
+    def __init__(self, service: TableServiceClient, name: str):
+        self._service = service
+        self._name = name
+        self._table: TableClient = service.get_table_client(name)
+
+    async def submit(self, writes: Sequence[Write]) -> list[str]:
+        operations: list[Any] = [
+            ("create", write.entity)
+            if write.etag is None
+            else (
+                "update",
+                write.entity,
+                {"mode": UpdateMode.REPLACE, "etag": write.etag, "match_condition": MatchConditions.IfNotModified},
+            )
+            for write in writes
+        ]
+        answers = await self._send(operations)
+        return [str(answer["etag"]) for answer in answers]
+
+    async def upsert(self, entities: Sequence[Entity]) -> None:
+        await self._send([("upsert", entity, {"mode": UpdateMode.MERGE}) for entity in entities])
+
+    async def _send(self, operations: list[Any]) -> Sequence[Mapping[str, Any]]:
+        try:
+            return await self._table.submit_transaction(operations)
+        except AzureError as error:
+            await self._raise(error)
+        except (OSError, ValueError, EOFError) as error:  # a broken answer surfaces as the transport's own error
+            raise StoreBusy(f"{type(error).__name__}: {error}") from error
+
+    async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
+        try:
+            entity = await self._table.get_entity(partition_key, row_key, select=list(select) or None)
+        except ResourceNotFoundError:
+            return None
+        except AzureError as error:
+            await self._raise(error)
+        return _row(entity)
+
+    async def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        entities = self._table.query_entities(
+            "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end",
+            parameters={"partition": partition_key, "start": start, "end": end},
+            select=list(select) or None,
+        )
+        try:
+            async for entity in entities:
+                yield _row(entity)
+        except ResourceNotFoundError:  # no table yet, so no rows
+            return
+        except AzureError as error:
+            await self._raise(error)
+
+    async def _raise(self, error: AzureError) -> NoReturn:
+        """Raise the error of this module that says what `error` means."""
+        if not isinstance(error, HttpResponseError):
+            raise StoreBusy(f"{type(error).__name__}: {error}") from error
+        code = str(getattr(error, "error_code", "") or "")
+        index = getattr(error, "index", None)
+        message = f"{error.status_code} {code or error.reason}"
+        if code == "TableNotFound":
+            await self._create_table()
+            raise StoreBusy(message) from error
+        if code == "EntityAlreadyExists" or (isinstance(error, ResourceExistsError) and not code):
+            raise RowExists(message, index) from error
+        if code in ("UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"):
+            raise RowChanged(message, index) from error
+        if error.status_code in (400, 413):
+            raise Refused(message, index) from error
+        raise StoreBusy(message, index) from error
+
+    async def _create_table(self) -> None:
+        try:
+            await self._service.create_table_if_not_exists(self._name)
+        except AzureError as error:
+            raise StoreBusy(f"the table {self._name} cannot be created: {error}") from error
+
+
+def _row(entity: Mapping[str, Any]) -> Row:
+    # Edm.Int64 is read back as a (value, type) pair, not as a number.
+    columns = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
+    metadata: Mapping[str, Any] = getattr(entity, "metadata", {})
+    return Row(columns, str(metadata.get("etag", "")))

@@ -1,0 +1,8 @@
+"""Questions about usage and their answers.
+
+question.py   the parameters of a request -> a checked UsageQuery
+spans.py      a time range -> which rows answer it (pure)
+read.py       those rows, read from the tables
+answer.py     rows -> an answer: groups, totals, coverage (pure)
+present.py    an answer -> JSON or CSV (pure)
+"""

@@ -1,0 +1,86 @@
+"""Rows -> an answer: grouped, summed, with totals and coverage. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.rows import sums_of
+from ledger.store import Entity
+from models.errors import QueryError
+from models.measures import AUDIO_MICROSECONDS, DISAGREEING_TOTALS, Measures, add, latency_percentile
+from models.usage import MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
+from queries.question import UsageQuery
+from queries.spans import bucket_start
+
+COUNTS: tuple[str, ...] = (
+    "calls",
+    "failed_calls",
+    *(f"usage_{state}" for state in USAGE_STATES),
+    *(f"missing_{reason}" for reason in MISSING_REASONS),
+    *TOKEN_KINDS,
+    DISAGREEING_TOTALS,
+)
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
+    how large a share of the calls reported usage (None without calls)."""
+
+    query: UsageQuery
+    rows: Sequence[Mapping[str, Any]]
+    totals: Mapping[str, Any]
+    coverage: float | None
+
+
+class Fold:
+    """Takes rows one by one and holds one sum per bucket and group."""
+
+    def __init__(self, query: UsageQuery, max_rows: int):
+        self._query = query
+        self._max_rows = max_rows
+        self._filters = {name: values for name, values in query.filters.items() if name != "app"}
+        self._groups: dict[tuple[str, tuple[str | None, ...]], Measures] = {}
+
+    def take(self, app: str, columns: Entity) -> None:
+        """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
+        for name, allowed in self._filters.items():
+            if columns.get(name) not in allowed:
+                return
+        group = tuple(app if name == "app" else columns.get(name) for name in self._query.group_by)
+        start = bucket_start(columns["RowKey"], self._query.granularity, self._query.start)
+        sums = self._groups.get((start, group))
+        if sums is None:
+            if len(self._groups) >= self._max_rows:
+                raise QueryError(
+                    "too_many_rows",
+                    f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
+                    "or fewer groups",
+                    "granularity",
+                )
+            sums = self._groups[start, group] = {}
+        add(sums, sums_of(columns))
+
+    def answer(self) -> Answer:
+        """The answer over all rows taken."""
+        totals: Measures = {}
+        rows = []
+        ordered = sorted(
+            self._groups.items(), key=lambda item: (item[0][0], [(name is not None, name or "") for name in item[0][1]])
+        )
+        for (start, group), sums in ordered:
+            add(totals, sums)
+            rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **figures(sums)})
+        calls = totals.get("calls", 0)
+        coverage = totals.get("usage_reported", 0) / calls if calls else None
+        return Answer(self._query, rows, figures(totals), coverage)
+
+
+def figures(sums: Mapping[str, int]) -> dict[str, Any]:
+    """Sums as an answer shows them: every name, latency as percentiles in milliseconds, durations in seconds."""
+    return {
+        **{name: sums.get(name, 0) for name in COUNTS},
+        "audio_seconds": sums.get(AUDIO_MICROSECONDS, 0) / 1_000_000,
+        "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},
+    }

@@ -1,0 +1,118 @@
+"""The app's settings: the one place that reads the environment, and one error for all that is wrong with it.
+
+docs/configuration.md describes each for operators; tests/test_settings.py keeps this, it and the sample the same.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from models.call import DIMENSIONS
+from models.errors import SettingsError
+
+HOST_SETTINGS: Final = ("AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "EventHubConnection", "CONSUMER_GROUP")
+"""Read by the Functions host, not by this module."""
+
+DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked settings. Either `tables_connection_string` or `tables_endpoint` (with an identity) is given.
+
+    `dimensions` are those that aggregate rows tell apart beyond app and model.
+    """
+
+    tables_connection_string: str | None
+    tables_endpoint: str | None
+    tables_client_id: str | None
+    usage_events_hub: str
+    dimensions: tuple[str, ...]
+    call_retention_days: int
+    commit_concurrency: int
+    cache_rows: int
+    query_concurrency: int
+    query_max_rows: int
+    query_max_entities: int
+    query_max_days: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Raises SettingsError that lists every fault."""
+        reader = _Reader(environment)
+        connection_string, endpoint = reader.storage()
+        settings = cls(
+            tables_connection_string=connection_string,
+            tables_endpoint=endpoint,
+            tables_client_id=reader.text("UsageStorage__clientId") or reader.text("AZURE_CLIENT_ID"),
+            usage_events_hub=reader.required("USAGE_EVENTS_HUB", "the name of the hub that receives usage events"),
+            dimensions=reader.dimensions("AGGREGATE_DIMENSIONS", DEFAULT_DIMENSIONS),
+            call_retention_days=reader.number("CALL_RETENTION_DAYS", 90, 1, 3650, "days"),
+            commit_concurrency=reader.number("COMMIT_CONCURRENCY", 16, 1, 256, "transactions"),
+            cache_rows=reader.number("CACHE_ROWS", 20_000, 100, 1_000_000, "rows"),
+            query_concurrency=reader.number("QUERY_CONCURRENCY", 32, 1, 256, "requests"),
+            query_max_rows=reader.number("QUERY_MAX_ROWS", 50_000, 100, 1_000_000, "rows"),
+            query_max_entities=reader.number("QUERY_MAX_ENTITIES", 1_000_000, 1000, 100_000_000, "rows"),
+            query_max_days=reader.number("QUERY_MAX_DAYS", 800, 1, 4000, "days"),
+        )
+        if reader.faults:
+            raise SettingsError(reader.faults)
+        return settings
+
+
+class _Reader:
+    """Reads settings by name and collects what is wrong with them. An empty value counts as none."""
+
+    def __init__(self, environment: Mapping[str, str]):
+        self._environment = environment
+        self.faults: list[str] = []
+
+    def text(self, name: str) -> str | None:
+        return self._environment.get(name, "").strip() or None
+
+    def required(self, name: str, meaning: str) -> str:
+        value = self.text(name)
+        if value is None:
+            self.faults.append(f"{name} is not set: expected {meaning}")
+        return value or ""
+
+    def storage(self) -> tuple[str | None, str | None]:
+        connection_string = self.text("UsageStorage")
+        endpoint = self.text("UsageStorage__tableServiceUri")
+        if connection_string and endpoint:
+            self.faults.append("UsageStorage and UsageStorage__tableServiceUri are both set: expected one of them")
+        elif connection_string and not re.search(r"(?i)UseDevelopmentStorage=true|AccountName=", connection_string):
+            self.faults.append(  # the value is a secret, so it is not repeated
+                "UsageStorage is not a storage connection string: expected UseDevelopmentStorage=true or one with "
+                "AccountName=…; for an identity set UsageStorage__tableServiceUri instead"
+            )
+        elif endpoint and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9-]*)?", endpoint):
+            self.faults.append(
+                f"UsageStorage__tableServiceUri is {endpoint!r}: expected https://<account>.table.core.windows.net"
+            )
+        elif not connection_string and not endpoint:
+            self.faults.append(
+                "UsageStorage__tableServiceUri is not set: expected https://<account>.table.core.windows.net "
+                "(or UsageStorage with a connection string)"
+            )
+        return connection_string, endpoint
+
+    def number(self, name: str, default: int, least: int, most: int, unit: str) -> int:
+        value = self.text(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not least <= int(value) <= most:
+            self.faults.append(f"{name} is {value!r}: expected a whole number of {unit} from {least} to {most}")
+            return default
+        return int(value)
+
+    def dimensions(self, name: str, default: str) -> tuple[str, ...]:
+        text = self._environment.get(name)
+        names = tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())
+        for part in names:
+            if part not in DIMENSIONS:
+                self.faults.append(f"{name} names {part!r}: expected a comma list of {', '.join(DIMENSIONS)}")
+        if len(set(names)) != len(names):
+            self.faults.append(f"{name} names a dimension twice: expected each at most once")
+        return names
