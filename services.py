@@ -42,7 +42,11 @@ def build(environment: Mapping[str, str]) -> Services:
     """Services for the settings in `environment`. Opens no connection. Raises SettingsError."""
     settings = Settings.from_environment(environment)
     tables = _tables(settings)
-    usage = TableStore(tables, rows.TABLE)
+
+    def table(name: str) -> TableStore:
+        return TableStore(tables, settings.table_prefix + name)
+
+    usage = table(rows.TABLE)
     return Services(
         settings=settings,
         usage=usage,
@@ -52,8 +56,8 @@ def build(environment: Mapping[str, str]) -> Services:
             cache_rows=settings.cache_rows,
             concurrency=settings.commit_concurrency,
         ),
-        directory=Directory(TableStore(tables, directory.TABLE)),
-        dead_letters=DeadLetters(TableStore(tables, dead_letters.TABLE)),
+        directory=Directory(table(directory.TABLE)),
+        dead_letters=DeadLetters(table(dead_letters.TABLE)),
         tables=tables,
     )
 

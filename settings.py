@@ -21,12 +21,13 @@ DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 class Settings:
     """Checked settings. Either `tables_connection_string` or `tables_endpoint` (with an identity) is given.
 
-    `dimensions` are those that aggregate rows tell apart beyond app and model.
+    `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond app and model.
     """
 
     tables_connection_string: str | None
     tables_endpoint: str | None
     tables_client_id: str | None
+    table_prefix: str
     usage_events_hub: str
     dimensions: tuple[str, ...]
     call_retention_days: int
@@ -46,6 +47,9 @@ class Settings:
             tables_connection_string=connection_string,
             tables_endpoint=endpoint,
             tables_client_id=reader.text("UsageStorage__clientId") or reader.text("AZURE_CLIENT_ID"),
+            table_prefix=reader.matching(
+                "TABLE_PREFIX", r"[A-Za-z][A-Za-z0-9]{0,30}|", "a letter, then up to 30 letters or digits"
+            ),
             usage_events_hub=reader.required("USAGE_EVENTS_HUB", "the name of the hub that receives usage events"),
             dimensions=reader.dimensions("AGGREGATE_DIMENSIONS", DEFAULT_DIMENSIONS),
             call_retention_days=reader.number("CALL_RETENTION_DAYS", 90, 1, 3650, "days"),
@@ -76,6 +80,12 @@ class _Reader:
         if value is None:
             self.faults.append(f"{name} is not set: expected {meaning}")
         return value or ""
+
+    def matching(self, name: str, pattern: str, expected: str) -> str:
+        value = self.text(name) or ""
+        if not re.fullmatch(pattern, value, re.ASCII):
+            self.faults.append(f"{name} is {value!r}: expected {expected}")
+        return value
 
     def storage(self) -> tuple[str | None, str | None]:
         connection_string = self.text("UsageStorage")
