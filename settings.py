@@ -21,7 +21,8 @@ DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 class Settings:
     """Checked settings. Either `tables_connection_string` or `tables_endpoint` (with an identity) is given.
 
-    `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond app and model.
+    `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond
+    app and model.
     """
 
     tables_connection_string: str | None

@@ -36,8 +36,5 @@ class AggregateCache:
         if len(self._rows) > self._limit:
             self._rows.popitem(last=False)
 
-    def forget(self, partition: str, row_key: str) -> None:
-        self._rows.pop((partition, row_key), None)
-
     def __len__(self) -> int:
         return len(self._rows)

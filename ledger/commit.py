@@ -12,7 +12,7 @@ Nothing is remembered between batches but the cache, which can only cost time.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -96,6 +96,7 @@ class Ledger:
         partition, left = transaction.partition, list(transaction.calls)
         busy = conflicts = 0
         some_may_be_counted = rows_are_stale = False
+        read: dict[str, CachedRow | None] = {}  # beside the cache, which may not hold all rows of a transaction
         while True:
             try:
                 if some_may_be_counted:
@@ -106,10 +107,10 @@ class Ledger:
                 if not left:
                     return
                 if rows_are_stale:
-                    await self._read_aggregates(partition, left)
+                    read = await self._read_aggregates(partition, left)
                     rows_are_stale = False
                 report.requests += 1
-                await self._attempt(transaction, left, report)
+                await self._attempt(transaction, left, read, report)
             except (RowExists, RowChanged) as conflict:
                 report.conflicts += 1
                 conflicts += 1
@@ -138,21 +139,28 @@ class Ledger:
                 report.transactions += 1
                 return
 
-    async def _attempt(self, transaction: Transaction, calls: Sequence[PlannedCall], report: CommitReport) -> None:
-        """Send one transaction and remember the aggregate rows it leaves."""
+    async def _attempt(
+        self,
+        transaction: Transaction,
+        calls: Sequence[PlannedCall],
+        read: Mapping[str, CachedRow | None],
+        report: CommitReport,
+    ) -> None:
+        """Send one transaction and remember the aggregate rows it leaves. `read` goes before the cache."""
+        partition = transaction.partition
         writes = [Write(planned.entity) for planned in calls]
         rows: list[tuple[str, Measures]] = []
         for row_key, (cell, added) in _sums(calls).items():
-            cached = self._cache.get(transaction.partition, row_key)
-            sums = dict(cached.sums) if cached else {}
+            before = read[row_key] if row_key in read else self._cache.get(partition, row_key)
+            sums = dict(before.sums) if before else {}
             add(sums, added)
             rows.append((row_key, sums))
-            entity = aggregate_entity(transaction.app, cell, transaction.partition, row_key, sums)
-            writes.append(Write(entity, cached.etag if cached else None))
+            entity = aggregate_entity(transaction.app, cell, partition, row_key, sums)
+            writes.append(Write(entity, before.etag if before else None))
         etags = await self._store.submit(writes)
         report.entities += len(writes)
         for (row_key, sums), etag in zip(rows, etags[len(calls) :], strict=True):
-            self._cache.put(transaction.partition, row_key, CachedRow(sums, etag))
+            self._cache.put(partition, row_key, CachedRow(sums, etag))
 
     async def _without_counted(
         self, partition: str, calls: Sequence[PlannedCall], commit_id: str, report: CommitReport
@@ -169,13 +177,13 @@ class Ledger:
                 report.duplicates += 1
         return left
 
-    async def _read_aggregates(self, partition: str, calls: Sequence[PlannedCall]) -> None:
+    async def _read_aggregates(self, partition: str, calls: Sequence[PlannedCall]) -> dict[str, CachedRow | None]:
         keys = _touched(calls)
-        for row_key, row in zip(keys, await self._read(partition, keys), strict=True):
-            if row is None:
-                self._cache.forget(partition, row_key)
-            else:
-                self._cache.put(partition, row_key, CachedRow(sums_of(row.columns), row.etag))
+        rows = await self._read(partition, keys)
+        return {
+            row_key: CachedRow(sums_of(row.columns), row.etag) if row else None
+            for row_key, row in zip(keys, rows, strict=True)
+        }
 
     async def _read(self, partition: str, row_keys: Sequence[str], select: Sequence[str] = ()) -> list[Row | None]:
         at_once = asyncio.Semaphore(CONCURRENT_READS)
