@@ -28,7 +28,9 @@ log = logging.getLogger("usage_collector")
 class BatchReport:
     """What became of every record of a batch: received = counted + duplicate + dead_lettered.
 
-    `lag_seconds` is the age of the batch's newest event, `milliseconds` the time the batch took.
+    `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was not
+    as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest event, `milliseconds` the
+    time the batch took.
     """
 
     hub: str
@@ -41,6 +43,7 @@ class BatchReport:
     duplicate: int
     dead_lettered: int
     transactions: int
+    entities: int
     requests: int
     conflicts: int
     retries: int
@@ -102,6 +105,7 @@ def _report(
         duplicate=committed.duplicates,
         dead_lettered=dead_lettered,
         transactions=committed.transactions,
+        entities=committed.entities,
         requests=committed.requests,
         conflicts=committed.conflicts,
         retries=committed.retries,

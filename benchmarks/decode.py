@@ -1,0 +1,73 @@
+"""From event bytes to commit plan, against `pydantic_core.from_json` of the event and of the body inside it.
+
+For server-sent events the floor parses every chunk, which is what reading from the end saves.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from benchmarks.figures import Figure, ratio
+from collectors.collect import collect
+from ledger.plan import plan
+from models.origin import RawEvent
+from tests.support.events import NOON, raw_event, usage_event
+
+ROOT = Path(__file__).resolve().parents[1]
+DIMENSIONS = ("deployment", "operation", "product")
+EVENTS = 1000
+
+
+def figures() -> Iterable[Figure]:
+    """One ratio each for recorded JSON bodies, recorded streams and small events."""
+    records = [json.loads(line) for line in (ROOT / "samples/recorded.jsonl").read_text().splitlines()]
+    bodies = [(record["response"]["body"], record["streaming"]) for record in records if record["expected"]]
+    whole = _events({"body": body, "usage": None} for body, streaming in bodies if not streaming)
+    streams = _events({"body": body, "usage": None, "stream": True} for body, streaming in bodies if streaming)
+    small = _events([{}])
+    yield Figure("decode: recorded JSON bodies / parsing event and body", _ratio(whole, _parse_body), "ratio", 3.0)
+    yield Figure(
+        "decode: recorded streams / parsing event and every chunk", _ratio(streams, _parse_chunks), "ratio", 0.6
+    )
+    yield Figure("decode: small events with usage / parsing the event", _ratio(small, lambda body: None), "ratio", 12.0)
+
+
+def _events(changes: Iterable[dict[str, Any]]) -> list[RawEvent]:
+    variants = list(changes)
+    return [
+        raw_event(usage_event(**variants[number % len(variants)]), sequence_number=number) for number in range(EVENTS)
+    ]
+
+
+def _ratio(events: Sequence[RawEvent], parse_body: Callable[[bytes], object]) -> float:
+    oldest = NOON - timedelta(days=365)
+
+    def to_plan() -> int:
+        collected = collect(events, oldest)
+        planned = plan(collected.calls, DIMENSIONS, events[0].origin.writer, "benchmark")
+        return sum(len(each.calls) for group in planned.transactions.values() for each in group)
+
+    def floor() -> None:
+        for event in events:
+            body = from_json(event.body).get("body")
+            if body is not None:
+                parse_body(body.encode())
+
+    collected = collect(events, oldest)
+    assert all(call.usage_state == "reported" for call in collected.calls)
+    assert to_plan() == len(events)
+    return ratio(to_plan, floor)
+
+
+def _parse_body(body: bytes) -> object:
+    return from_json(body)
+
+
+def _parse_chunks(body: bytes) -> None:
+    for line in body.splitlines():
+        if line.startswith(b"data: {"):
+            from_json(line[6:])

@@ -1,0 +1,106 @@
+"""Events per second through the whole local stack, as a share of what Azurite alone takes in 100-entity transactions.
+
+Hub, Azurite, functions host, sender and this process share the machine's cores, so the share is a lower bound.
+"""
+
+import asyncio
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import uuid4
+
+from azure.data.tables.aio import TableServiceClient
+from azure.eventhub import EventData, EventHubProducerClient
+
+from benchmarks.figures import Figure
+from local.parts import USAGE_HUB, running_stack
+from local.ports import find_free
+from local.progress import Display, make_console
+from local.stack_settings import StackSettings
+from tests.support.events import usage_event
+
+EVENTS = 20_000
+APPS, MODELS = 20, 2
+ALONE_TRANSACTIONS, IN_FLIGHT = 200, 16
+
+
+def figures() -> Iterable[Figure]:
+    """One run: first Azurite alone, then the stack on the same Azurite."""
+    with tempfile.TemporaryDirectory() as folder:
+        http, amqp, table, blob = find_free(4)
+        settings = StackSettings(http, amqp, table, blob, Path(folder), sample=False)
+        with running_stack(settings, Display(make_console())) as stack:
+            alone = asyncio.run(_azurite_alone(stack.storage))
+            started = time.perf_counter()
+            _send(stack.hub)
+            sent = time.perf_counter()
+            _wait_until_counted(settings.base_url)
+            seconds = time.perf_counter() - started
+        log = (settings.data_dir / "logs" / "functions-host.log").read_text()
+    entities = sum(int(number) for number in re.findall(r'"entities": (\d+)', log))
+    assert entities >= EVENTS
+    yield Figure("end to end: sending alone", EVENTS / (sent - started), "events/s")
+    yield Figure("end to end: sent, counted and visible", EVENTS / seconds, "events/s")
+    yield Figure("end to end: Azurite alone in 100-entity transactions", alone, "entities/s")
+    yield Figure(
+        "end to end: entities written / Azurite alone", entities / seconds / alone, "ratio", 0.75, at_most=False
+    )
+
+
+async def _azurite_alone(storage: str) -> float:
+    """Entities per second of rows like ours."""
+    async with TableServiceClient.from_connection_string(storage) as service:
+        table = await service.create_table(f"alone{uuid4().hex}")
+        at_once = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(number: int) -> None:
+            rows = [{"PartitionKey": f"{number}", "RowKey": f"{row}", **_COLUMNS} for row in range(100)]
+            async with at_once:
+                await table.submit_transaction([("create", row) for row in rows])
+
+        started = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(ALONE_TRANSACTIONS)))
+        seconds = time.perf_counter() - started
+        await table.close()
+    return ALONE_TRANSACTIONS * 100 / seconds
+
+
+_COLUMNS = {f"column_{number}": "a text of twenty chars" for number in range(25)}
+
+
+def _send(hub: str) -> None:
+    now = datetime.now(UTC)
+    with EventHubProducerClient.from_connection_string(hub, eventhub_name=USAGE_HUB) as producer:
+        for first in range(0, EVENTS, 500):
+            app = f"app-{first // 500 % APPS}"
+            producer.send_batch(
+                [
+                    EventData(
+                        json.dumps(
+                            usage_event(
+                                app_id=app,
+                                response_model=f"model-{number % MODELS}",
+                                timestamp=(now - timedelta(seconds=number % 3600)).isoformat(),
+                            )
+                        )
+                    )
+                    for number in range(first, first + 500)
+                ],
+                partition_key=app,
+            )
+
+
+def _wait_until_counted(base_url: str) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        with urlopen(f"{base_url}/api/usage?granularity=total&group_by=none") as answer:  # noqa: S310  # this machine
+            calls = json.load(answer)["totals"]["calls"]
+        if calls == EVENTS:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"{calls} of {EVENTS} calls were counted")
