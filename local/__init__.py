@@ -1,0 +1,1 @@
+"""What runs the collector on one machine, with nothing from Azure: local development and tests only."""

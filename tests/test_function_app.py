@@ -1,0 +1,83 @@
+"""The bindings as Azure Functions reads them, and what importing them must not need."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def _functions() -> dict[str, dict[str, Any]]:
+    """By name. Asked once: get_functions takes a second call for functions of the same names."""
+    import function_app
+
+    return {
+        str(function.get_function_name()): {"bindings": json.loads(str(function))["bindings"], "function": function}
+        for function in function_app.app.get_functions()
+    }
+
+
+def test_the_trigger_takes_binary_batches_of_the_hub_that_the_settings_name() -> None:
+    trigger = _functions()["collect_usage_events"]["bindings"][0]
+    assert trigger["type"] == "eventHubTrigger"
+    assert str(trigger["cardinality"]).upper().endswith("MANY")
+    assert str(trigger["dataType"]).upper().endswith("BINARY")
+    assert trigger["eventHubName"] == "%USAGE_EVENTS_HUB%"
+    assert trigger["consumerGroup"] == "%CONSUMER_GROUP%"
+    assert trigger["connection"] == "EventHubConnection"
+
+
+def test_a_failed_batch_is_repeated_for_ever_with_growing_waits() -> None:
+    function = _functions()["collect_usage_events"]["function"]
+    assert function.get_settings_dict("retry_policy") == {
+        "setting_name": "retry_policy",
+        "strategy": "exponential_backoff",
+        "max_retry_count": "-1",
+        "minimum_interval": "00:00:01",
+        "maximum_interval": "00:01:00",
+    }
+
+
+def test_the_routes_are_those_of_the_api() -> None:
+    routes = {
+        binding["route"]: (binding["methods"][0], str(binding["authLevel"]).rsplit(".", 1)[-1])
+        for each in _functions().values()
+        for binding in each["bindings"]
+        if binding["type"] == "httpTrigger"
+    }
+    assert {route: str(method).rsplit(".", 1)[-1] for route, (method, _) in routes.items()} == dict.fromkeys(
+        ("usage", "apps", "models", "health"), "GET"
+    )
+    assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
+
+
+def test_it_imports_without_settings_and_without_the_api() -> None:
+    """A fault in an optional part never takes the collection down: here the API cannot even be imported."""
+    script = (
+        "import sys; sys.modules['api'] = None; sys.modules['queries'] = None\n"
+        "import socket; socket.socket.connect = None\n"
+        "import function_app; print(len(function_app.app.get_functions()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
+
+
+def test_host_json_gives_every_event_hubs_value() -> None:
+    given = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]
+    assert {
+        "maxEventBatchSize",
+        "minEventBatchSize",
+        "maxWaitTime",
+        "batchCheckpointFrequency",
+        "prefetchCount",
+        "initialOffsetOptions",
+        "targetUnprocessedEventThreshold",
+    } <= set(given)
+    docs = (ROOT / "docs/configuration.md").read_text()
+    assert [name for name in given if f"`{name}`" not in docs and name != "transportType"] == []
