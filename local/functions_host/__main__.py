@@ -51,6 +51,8 @@ async def _serve(app_dir: Path, port: int) -> None:
     print("Functions:", *(f"  {line}" for line in host.describe()), "ready", sep="\n", flush=True)
     await stop.wait()
     await host.stop()
+    # An app has no moment to close its clients in: like the real host, the end of the process closes them, silently.
+    loop.set_exception_handler(lambda _loop, _context: None)
 
 
 def _log_to_stderr() -> None:
