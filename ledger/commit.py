@@ -95,20 +95,22 @@ class Ledger:
     async def _bring_through(self, transaction: Transaction, commit_id: str, report: CommitReport) -> None:
         partition, left = transaction.partition, list(transaction.calls)
         busy = conflicts = 0
-        some_may_be_counted = rows_are_stale = False
+        some_may_be_counted = False
+        to_read = self._never_seen(partition, left)
         read: dict[str, CachedRow | None] = {}  # beside the cache, which may not hold all rows of a transaction
         while True:
             try:
                 if some_may_be_counted:
                     before = len(left)
                     left = await self._without_counted(partition, left, commit_id, report)
-                    rows_are_stale = rows_are_stale or len(left) == before
+                    if len(left) == before:
+                        to_read = _touched(left)
                     some_may_be_counted = False
                 if not left:
                     return
-                if rows_are_stale:
-                    read = await self._read_aggregates(partition, left)
-                    rows_are_stale = False
+                if to_read:
+                    read.update(await self._read_aggregates(partition, to_read))
+                    to_read = []
                 report.requests += 1
                 await self._attempt(transaction, left, read, report)
             except (RowExists, RowChanged) as conflict:
@@ -117,7 +119,7 @@ class Ledger:
                 if conflicts > MAX_CONFLICTS:
                     raise StoreUnavailable(f"{conflicts} conflicts in {partition}") from conflict
                 some_may_be_counted = isinstance(conflict, RowExists) and (conflict.index or 0) < len(left)
-                rows_are_stale = not some_may_be_counted
+                to_read = [] if some_may_be_counted else _touched(left)
                 if conflicts > 2:
                     await self._sleep(wait_seconds(conflicts - 2))
             except StoreBusy as fault:
@@ -177,8 +179,13 @@ class Ledger:
                 report.duplicates += 1
         return left
 
-    async def _read_aggregates(self, partition: str, calls: Sequence[PlannedCall]) -> dict[str, CachedRow | None]:
-        keys = _touched(calls)
+    def _never_seen(self, partition: str, calls: Sequence[PlannedCall]) -> list[str]:
+        """The aggregate rows whose month row this process does not know: after a start they are probably there, and
+        reading them costs less than a transaction that fails. Below a known month row, a new hour is probably new."""
+        unknown = [planned for planned in calls if self._cache.get(partition, planned.aggregates[2]) is None]
+        return _touched(unknown)
+
+    async def _read_aggregates(self, partition: str, keys: Sequence[str]) -> dict[str, CachedRow | None]:
         rows = await self._read(partition, keys)
         return {
             row_key: CachedRow(sums_of(row.columns), row.etag) if row else None

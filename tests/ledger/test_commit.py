@@ -161,10 +161,22 @@ async def test_the_steady_state_reads_nothing(azurite: Azurite) -> None:
         watched = FaultyStore(store, never)
         book = ledger(watched)
         calls = [_various_calls(50, seed=seed) for seed in range(4)]
-        for batch in calls:
+        later = [each._replace(timestamp=each.timestamp + timedelta(hours=1)) for each in _various_calls(50, seed=4)]
+        await book.commit(calls[0], WRITER)
+        reads = watched.reads
+        for batch in (*calls[1:], later):
             report = await book.commit(batch, WRITER)
             assert (report.conflicts, report.retries) == (0, 0)
-        assert watched.reads == 0
+        assert watched.reads == reads
+        calls.append(later)
+
+
+async def test_a_new_process_reads_what_is_there_instead_of_failing_on_it(azurite: Azurite) -> None:
+    async with fresh_table(azurite.connection_string) as store:
+        calls = [_various_calls(50, seed=seed) for seed in range(2)]
+        await ledger(store).commit(calls[0], WRITER)
+        report = await ledger(store).commit(calls[1], WRITER)
+        assert (report.conflicts, report.retries) == (0, 0)
         await assert_counted_once(store, [each for batch in calls for each in batch])
 
 

@@ -23,8 +23,10 @@ class FaultyStore:
 
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
         self.reads += 1
-        self._next()
-        return await self._store.get(partition_key, row_key, select)
+        number = self._next()
+        row = await self._store.get(partition_key, row_key, select)
+        self._after(number)
+        return row
 
     def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         self.reads += 1

@@ -1,0 +1,58 @@
+# Python packages live in .venv, Azurite in node_modules; each is made anew only when what it is made from has changed.
+# Override the interpreter with `make PYTHON=/path/to/python3.12 …`; what `make run` reads is in local/stack.py.
+
+# The first of these that is 3.11 or later and can make virtual environments.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo $$python && break; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STEP := @sh local/step.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## Start the collector and all it needs on this machine, send sample traffic, print a usage report
+	@$(BIN)/python -m local.stack
+
+test: lint .conformance/.installed ## Lint, then run all tests; they start the services they need and stop them
+	@$(BIN)/python -m pytest
+
+lint: install ## Check style, format and types
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check || { echo "error: run '$(BIN)/ruff format'" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary .
+
+bench: install ## Run the benchmarks; prints a table and writes bench.json
+	@$(BIN)/python -m benchmarks
+
+install: .venv/.installed node_modules/.installed ## Install what the other targets need
+
+clean: ## Remove what was installed and all caches (the data of `make run` stays in .data)
+	rm -rf .venv node_modules .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: requirements.txt requirements-dev.txt
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with the venv module was found; \
+	set it with make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip' >/dev/null 2>&1 || sh local/step.sh "Virtual environment" $(PYTHON) -m venv --clear .venv
+	$(STEP) "pip" $(PIP) --upgrade pip
+	$(STEP) "Python packages" $(PIP) -r requirements-dev.txt
+	@touch $@
+
+.conformance/.installed: tests/conformance/requirements.txt | .venv/.installed
+	@rm -rf .conformance
+	$(STEP) "Worker library" $(PIP) --no-deps --ignore-requires-python --target .conformance -r $<
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+	echo "error: node and npm were not found; Azurite needs Node.js 20 or later" >&2; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
+	echo "error: Node.js $$(node --version) is too old; Azurite needs 20 or later" >&2; exit 1; }
+	$(STEP) "Azurite" npm ci --no-progress
+	@touch $@
