@@ -1,5 +1,6 @@
 """A usage event -> the call it tells of, with its usage or the reason why there is none."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -75,8 +76,11 @@ def read_usage(event: UsageEvent) -> UsageReading:
     if event.usage is not None:
         stated = _normalised(event.usage)
         if stated is not None:
-            return UsageReading(*stated, None, None)
-    model: str | None = None
+            model = None
+            if event.body is not None and not event.response_model:
+                model = read_body(event.body, is_tail=bool(event.body_offset)).model
+            return UsageReading(*stated, model, None)
+    model = None
     reason: MissingReason = "not_requested" if event.stream else "unrecognised"
     if event.body is not None:
         body = read_body(event.body, is_tail=bool(event.body_offset))
@@ -120,4 +124,5 @@ def _check_key(field: str, text: str) -> None:
 
 
 def _duration(milliseconds: float | None) -> float | None:
-    return milliseconds if milliseconds is not None and milliseconds >= 0 else None
+    """A duration that cannot be one is none: it is no reason to lose the call."""
+    return milliseconds if milliseconds is not None and 0 <= milliseconds < math.inf else None

@@ -8,7 +8,7 @@ from collectors.call import read_call
 from collectors.decode import Record, decode
 from collectors.dialects import DIALECTS
 from models.call import Call
-from models.dead_letter import TOO_OLD, UNKNOWN_DIALECT, DeadLetter
+from models.dead_letter import TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter
 from models.errors import BadRecord
 from models.event import describe
 from models.origin import RawEvent
@@ -31,7 +31,7 @@ def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
     calls: list[Call] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
-        for position, record in enumerate(decode(event.body)):
+        for position, record in enumerate(_decoded(event.body)):
             received += 1
             outcome = _read(record, event, position, oldest)
             if isinstance(outcome, Call):
@@ -39,6 +39,22 @@ def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
             else:
                 dead_letters.append(outcome)
     return Collected(received, calls, dead_letters)
+
+
+def _decoded(body: bytes) -> list[Record | BadRecord]:
+    try:
+        return decode(body)
+    except Exception as fault:  # noqa: BLE001
+        return [_unreadable(fault)]
+
+
+def _unreadable(fault: Exception) -> BadRecord:
+    """A fault of our own. There is no I/O here, so it would come again for ever and block the partition: the record is
+    set aside instead, and can be sent again when the fault is mended. The message may hold content, the type does not.
+    """
+    return BadRecord(
+        UNREADABLE, None, "a record that the collector can read", f"a fault of type {type(fault).__name__}"
+    )
 
 
 def _read(record: Record | BadRecord, event: RawEvent, position: int, oldest: datetime) -> Call | DeadLetter:
@@ -55,7 +71,8 @@ def _read(record: Record | BadRecord, event: RawEvent, position: int, oldest: da
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
         return call
-    except BadRecord as bad:
+    except Exception as fault:  # noqa: BLE001
+        bad = fault if isinstance(fault, BadRecord) else _unreadable(fault)
         request_id = record.get("request_id") if isinstance(record, dict) else None
         return DeadLetter(
             origin=event.origin,

@@ -1,5 +1,6 @@
 """The body of one Event Hubs event -> the records in it."""
 
+import re
 from typing import Any
 
 from pydantic_core import from_json
@@ -21,10 +22,9 @@ def decode(body: bytes) -> list[Record | BadRecord]:
     try:
         value = _parse(body)
     except ValueError as error:
-        lines = [line for line in body.splitlines() if line.strip()]
-        if len(lines) < 2 or not lines[0].rstrip().endswith(b"}"):
-            return [_not_json(error)]
-        return [record for line in lines for record in _line(line)]
+        records = [record for line in body.splitlines() if line.strip() for record in _line(line)]
+        # A lone document that was cut has no line that is an object: it is one bad record, not one a line.
+        return records if any(isinstance(record, dict) for record in records) else [_not_json(error)]
     return _records(value)
 
 
@@ -43,7 +43,18 @@ def _records(value: object) -> list[Record | BadRecord]:
 
 
 def _parse(text: bytes) -> object:
-    return from_json(text.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        if b"\\u" not in text:
+            raise
+        return from_json(_LONE_SURROGATE.sub(rb"\g<1>\\ufffd", text), allow_inf_nan=False)
+
+
+_LONE_SURROGATE = re.compile(
+    rb"((?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 
 
 def _not_json(error: ValueError) -> BadRecord:

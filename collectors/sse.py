@@ -33,10 +33,8 @@ def data_from_end(body: bytes) -> Iterator[bytes]:
 
 
 def data_from_start(body: bytes) -> Iterator[bytes]:
-    """The data of each event in the order of sending. Events that span lines are given line by line."""
-    for line in body.splitlines():
-        if line.startswith(b"data:"):
-            yield line[6:] if line[5:6] == b" " else line[5:]
+    """The data of each event in the order of sending."""
+    return reversed(list(data_from_end(body)))
 
 
 def _joined(data_from_last: list[bytes]) -> bytes:

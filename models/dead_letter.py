@@ -9,6 +9,7 @@ UNKNOWN_DIALECT: Final = "unknown_dialect"
 MISSING_FIELD: Final = "missing_field"
 INVALID_FIELD: Final = "invalid_field"
 TOO_OLD: Final = "too_old"
+UNREADABLE: Final = "unreadable"
 REJECTED_BY_STORE: Final = "rejected_by_store"
 
 

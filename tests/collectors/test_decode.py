@@ -1,0 +1,111 @@
+"""collectors.decode: the records in an event's bytes, and each that is none at its own place."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.decode import decode
+from models.errors import BadRecord
+from tests.collectors.reading import collected
+from tests.support.events import usage_event
+
+GOOD = json.dumps(usage_event()).encode()
+BAD_LINES = [
+    b"oops",
+    b"[oops]",
+    GOOD[:60],
+    b'{"schema": NaN}',
+    b"\xff\xfe{}",
+    b"12",
+    b'"text"',
+    b"null",
+    b"{}{}",
+    b'{"request_id": "a", "body": "cut he',
+]
+
+
+def outcome(body: bytes) -> str:
+    return "".join("-" if isinstance(record, BadRecord) else "+" for record in decode(body))
+
+
+def test_object_array_and_lines_are_records() -> None:
+    assert outcome(GOOD) == "+"
+    assert outcome(b"[" + GOOD + b", " + GOOD + b"]") == "++"
+    for end in (b"\n", b"\r\n", b"\r", b"\n\n"):
+        assert outcome(GOOD + end + GOOD + end) == "++"
+    assert outcome(json.dumps([{}, {}], indent=2).encode()) == "++"
+
+
+def test_lines_may_hold_arrays() -> None:
+    assert outcome(GOOD + b"\n[" + GOOD + b"]") == "++"
+    assert outcome(b"[" + GOOD + b"]\n" + GOOD) == "++"
+
+
+def test_byte_order_mark_is_allowed() -> None:
+    assert outcome(b"\xef\xbb\xbf" + GOOD) == "+"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"  \r\n ", b"\xef\xbb\xbf", b"\x00", b"not json", b'{"a":', b"\xff", b"[" * 100_000]
+)
+def test_event_without_any_record_is_one_bad_record(body: bytes) -> None:
+    assert outcome(body) == "-"
+
+
+@pytest.mark.parametrize("bad", BAD_LINES, ids=lambda line: repr(line[:20]))
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_bad_line_takes_no_neighbour_along(bad: bytes, place: int) -> None:
+    lines = [GOOD] * 3
+    lines.insert(place, bad)
+    result = collected(b"\n".join(lines))
+    assert (len(result.calls), len(result.dead_letters)) == (3, 1)
+    assert result.dead_letters[0].position == place
+
+
+@pytest.mark.parametrize("bad", [None, 5, "text", True, [], [[]], {}, {"schema": "usage-event/2"}])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_bad_item_of_an_array_takes_no_neighbour_along(bad: object, place: int) -> None:
+    items: list[object] = [usage_event() for _ in range(3)]
+    items.insert(place, bad)
+    result = collected(items)
+    assert (len(result.calls), len(result.dead_letters)) == (3, 1)
+    assert result.dead_letters[0].position == place
+
+
+def test_bad_event_takes_no_other_event_of_the_batch_along() -> None:
+    good = [usage_event() for _ in range(3)]
+    result = collected(b"\xff", good[0], b"", good[1], [good[2], None], {"schema": 1})
+    assert [call.request_id for call in result.calls] == [event["request_id"] for event in good]
+    assert [letter.origin.sequence_number for letter in result.dead_letters] == [0, 2, 4, 5]
+    assert [letter.position for letter in result.dead_letters] == [0, 0, 1, 0]
+
+
+def test_indented_object_that_was_cut_is_one_bad_record_and_not_one_a_line() -> None:
+    text = json.dumps(usage_event(), indent=2).encode()
+    assert outcome(text[:-40]) == "-"
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "\\ud83d\\ud83d", "\\ude00\\ud83d"])
+@pytest.mark.parametrize("ending", ["", " and on"])
+def test_half_an_emoji_does_not_cost_the_event(half: str, ending: str) -> None:
+    """A sender in JavaScript or Python that cuts its body's tail within a surrogate pair sends the half escaped."""
+    event = json.dumps(usage_event(body="BODY", body_offset=5)).replace("BODY", half + "..." + half + ending)
+    result = collected(event.encode())
+    assert [call.usage.total_tokens for call in result.calls] == [15]
+
+
+@pytest.mark.parametrize("field", ["request_id", "app_id", "model", "deployment", "user_id"])
+def test_half_an_emoji_in_an_identifier_is_counted_or_set_aside(field: str) -> None:
+    event = json.dumps(usage_event(**{field: "HALF"})).replace("HALF", "a\\ud83d")
+    result = collected(event.encode(), usage_event())
+    assert result.received == 2
+    for call in result.calls:
+        repr(call).encode()
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_give_at_least_one_record_or_an_empty_array(body: bytes) -> None:
+    records = decode(body)
+    assert records or json.loads(body.decode("utf-8-sig")) == []
