@@ -1,5 +1,6 @@
 """The events of one batch -> calls to count and dead letters to set aside. Nothing in here is lost or raised."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
@@ -13,8 +14,8 @@ from models.errors import BadRecord
 from models.event import describe
 from models.origin import RawEvent
 
-MAX_REQUEST_ID = 128
-"""A longer one in a dead letter is left out: it may be anything."""
+_LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
+"""What a dead letter repeats of a request_id: anything else may be text that should not be kept."""
 
 
 class Collected(NamedTuple):
@@ -82,6 +83,6 @@ def _read(record: Record | BadRecord, event: RawEvent, position: int, oldest: da
             expected=bad.expected,
             got=bad.got,
             dialect=dialect,
-            request_id=request_id if isinstance(request_id, str) and len(request_id) <= MAX_REQUEST_ID else None,
+            request_id=request_id if isinstance(request_id, str) and _LIKE_AN_ID.fullmatch(request_id) else None,
             size_bytes=len(event.body),
         )

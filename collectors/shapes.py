@@ -83,8 +83,9 @@ SHAPES: tuple[Shape, ...] = (
 
 
 def recognise(usage: Mapping[str, Any]) -> Shape | None:
-    """The first shape of the table that has a mark in `usage`, or None."""
-    return next((shape for shape in SHAPES if not shape.marks.isdisjoint(usage)), None)
+    """The first shape of the table that has a mark in `usage` which is not null, or None."""
+    stated = {name for name, value in usage.items() if value is not None}
+    return next((shape for shape in SHAPES if not shape.marks.isdisjoint(stated)), None)
 
 
 def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:

@@ -1,7 +1,7 @@
 """collectors.collect: every record of a batch becomes a call or a dead letter, whatever the bytes."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.collect import collect
+from collectors.dialects import usage_event as usage_event_dialect
 from models.event import UsageEvent
 from models.measures import measures_of
+from models.origin import Origin
 from tests.collectors.reading import collected
 from tests.support.events import NOON, raw_event, usage_event
 
@@ -216,3 +218,23 @@ def test_no_dead_letter_holds_text_of_the_record(field: str) -> None:
 def test_long_request_id_is_not_kept() -> None:
     """It may be anything."""
     assert collected(usage_event(request_id=MARK * 60)).dead_letters[0].request_id is None
+
+
+def test_a_fault_of_our_own_sets_the_record_aside_instead_of_blocking_the_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        NAME = "broken"
+
+        def recognises(self, record: dict[str, Any]) -> bool:
+            return "break" in record
+
+        def read(self, record: dict[str, Any], origin: Origin) -> UsageEvent:
+            raise KeyError("secret")
+
+    monkeypatch.setattr("collectors.collect.DIALECTS", (Broken(), usage_event_dialect))
+    result = collect([raw_event([usage_event(), {"break": 1}, usage_event()])], NOON - timedelta(days=9))
+    assert len(result.calls) == 2
+    assert [(letter.reason, letter.got) for letter in result.dead_letters] == [
+        ("unreadable", "a fault of type KeyError")
+    ]
