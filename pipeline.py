@@ -28,9 +28,9 @@ log = logging.getLogger("usage_collector")
 class BatchReport:
     """What became of every record of a batch: received = counted + duplicate + dead_lettered.
 
-    `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was not
-    as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest event, `milliseconds` the
-    time the batch took.
+    `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was
+    not as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest event, `milliseconds`
+    the time the batch took.
     """
 
     hub: str

@@ -3,6 +3,7 @@
 docs/configuration.md describes each for operators; tests/test_settings.py keeps this, it and the sample the same.
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,19 @@ class Settings:
         return settings
 
 
+def _is_connection_string(text: str) -> bool:
+    """True for what azure-data-tables takes: the emulator's short form, or pairs with an account and its key."""
+    if text.rstrip(";").lower() == "usedevelopmentstorage=true":
+        return True
+    pairs = [part.partition("=") for part in text.rstrip(";").split(";")]
+    values = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    try:
+        key = base64.b64decode(values.get("accountkey", ""), validate=True)
+    except ValueError:
+        return False
+    return all(values.values()) and "accountname" in values and bool(key)
+
+
 class _Reader:
     """Reads settings by name and collects what is wrong with them. An empty value counts as none."""
 
@@ -93,10 +107,10 @@ class _Reader:
         endpoint = self.text("UsageStorage__tableServiceUri")
         if connection_string and endpoint:
             self.faults.append("UsageStorage and UsageStorage__tableServiceUri are both set: expected one of them")
-        elif connection_string and not re.search(r"(?i)UseDevelopmentStorage=true|AccountName=", connection_string):
+        elif connection_string and not _is_connection_string(connection_string):
             self.faults.append(  # the value is a secret, so it is not repeated
                 "UsageStorage is not a storage connection string: expected UseDevelopmentStorage=true or one with "
-                "AccountName=…; for an identity set UsageStorage__tableServiceUri instead"
+                "AccountName=…;AccountKey=…; for an identity set UsageStorage__tableServiceUri instead"
             )
         elif endpoint and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9-]*)?", endpoint):
             self.faults.append(

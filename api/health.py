@@ -15,6 +15,6 @@ async def get(request: Request) -> Response:
         services.get()
     except SettingsError as error:
         log.error("%s", error)
-        fault = f"{len(error.faults)} settings have faults; the log lists them"
+        fault = f"faults: {len(error.faults)}; the log lists them"
         return json_response({"status": "unhealthy", "parts": {"settings": fault}}, 503)
     return json_response({"status": "healthy", "parts": {"settings": "ok"}})

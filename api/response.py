@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models.errors import QueryError
@@ -19,11 +19,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`headers` holds at least the content type."""
+    """A body of `content_type`."""
 
     body: str
     status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    content_type: str = "application/json"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Numbers change and are not for everyone: no cache may keep them."""
+        return {"Content-Type": self.content_type, "Cache-Control": "no-store"}
 
 
 def json_response(value: Any, status: int = 200) -> Response:

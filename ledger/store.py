@@ -131,9 +131,9 @@ class TableStore:
         try:
             async for entity in entities:
                 yield _row(entity)
-        except ResourceNotFoundError:  # no table yet, so no rows
-            return
         except AzureError as error:
+            if getattr(error, "error_code", None) == "TableNotFound":  # no table yet, so no rows
+                return
             await self._raise(error)
 
     async def _raise(self, error: AzureError) -> NoReturn:
@@ -142,7 +142,10 @@ class TableStore:
             raise StoreBusy(f"{type(error).__name__}: {error}") from error
         code = str(getattr(error, "error_code", "") or "")
         index = getattr(error, "index", None)
-        message = f"{error.status_code} {code or error.reason}"
+        # A credential that fails sends no request, so there is no status, only its own words.
+        message = (
+            f"{error.status_code} {code or error.reason}" if error.status_code else f"{type(error).__name__}: {error}"
+        )
         if code == "TableNotFound":
             await self._create_table()
             raise StoreBusy(message) from error

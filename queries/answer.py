@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger.rows import sums_of
 from ledger.store import Entity
+from models.call import DIMENSIONS
 from models.errors import QueryError
 from models.measures import AUDIO_MICROSECONDS, DISAGREEING_TOTALS, Measures, add, latency_percentile
 from models.usage import MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
@@ -26,12 +27,15 @@ PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
-    how large a share of the calls reported usage (None without calls)."""
+    how large a share of the calls reported usage (None without calls). `not_aggregated` counts, for each dimension that
+    the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
+    filter finds them."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
     totals: Mapping[str, Any]
     coverage: float | None
+    not_aggregated: Mapping[str, int]
 
 
 class Fold:
@@ -41,10 +45,15 @@ class Fold:
         self._query = query
         self._max_rows = max_rows
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
+        self._named = [name for name in dict.fromkeys((*query.group_by, *query.filters)) if name in DIMENSIONS]
+        self._not_aggregated: dict[str, int] = {}
         self._groups: dict[tuple[str, tuple[str | None, ...]], Measures] = {}
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
+        for name in self._named:
+            if name not in str(columns.get("dimensions", "")).split(","):
+                self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
         for name, allowed in self._filters.items():
             if columns.get(name) not in allowed:
                 return
@@ -74,7 +83,7 @@ class Fold:
             rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **figures(sums)})
         calls = totals.get("calls", 0)
         coverage = totals.get("usage_reported", 0) / calls if calls else None
-        return Answer(self._query, rows, figures(totals), coverage)
+        return Answer(self._query, rows, figures(totals), coverage, self._not_aggregated)
 
 
 def figures(sums: Mapping[str, int]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def as_json(answer: Answer) -> str:
             "tz": "UTC",
             "rows": list(answer.rows),
             "totals": answer.totals,
-            "coverage": None if answer.coverage is None else round(answer.coverage, 6),
+            "coverage": _share(answer.coverage),
+            "not_aggregated": answer.not_aggregated,
             "next_cursor": None,
         },
         ensure_ascii=False,
@@ -51,6 +52,15 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _share(share: float | None) -> float | None:
+    """Six places are enough, but only all is 1 and only none is 0."""
+    return share if share in (None, 0, 1) else min(max(round(share, 6), 0.000_001), 0.999_999)
+
+
+_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+"""OWASP, "CSV Injection"."""
+
+
 def _cell(value: Any) -> Any:
     """A spreadsheet would run text that begins like a formula; an apostrophe keeps it text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA_STARTS else value

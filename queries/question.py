@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from math import ceil
 from typing import Final, Literal, get_args
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
 from models.event import parse_rfc3339
+from models.keys import MAX_ESCAPED_LENGTH, escape_key
 
 Granularity = Literal["hour", "day", "month", "total"]
 GRANULARITIES: Final[tuple[Granularity, ...]] = get_args(Granularity)
@@ -16,8 +18,8 @@ GRANULARITIES: Final[tuple[Granularity, ...]] = get_args(Granularity)
 Parameters = Mapping[str, Sequence[str]]
 """A query string: the values of each parameter in order."""
 
-FUNCTION_KEY: Final = "code"
-"""The parameter in which a function key may come; it is the platform's, not ours."""
+PLATFORM_PARAMETERS: Final = ("code", "clientId")
+"""The parameters in which a function key may come; they are the platform's, not ours."""
 
 DEFAULT_RANGE: Final = timedelta(hours=24)
 FIRST_YEAR, LAST_YEAR = 2000, 2100
@@ -62,7 +64,8 @@ def time_range(parameters: Parameters, now: datetime, max_days: int, default: ti
     if start >= end:
         raise QueryError("invalid_range", f"from ({_text(start)}) must lie before to ({_text(end)})", "from")
     if end - start > timedelta(days=max_days):
-        raise QueryError("range_too_long", f"the range is {(end - start).days} days, the most is {max_days}", "from")
+        days = ceil((end - start) / timedelta(days=1))
+        raise QueryError("range_too_long", f"the range takes {days} days, the most is {max_days}", "from")
     return _floor_hour(start), _floor_hour(end + HOUR - RESOLUTION)
 
 
@@ -90,11 +93,11 @@ def single(parameters: Parameters, name: str) -> str | None:
 def refuse_unknown(parameters: Parameters, known: Sequence[str], hints: Mapping[str, str] | None = None) -> None:
     """Raises for a parameter that is not `known`, naming the nearest that is, or with the hint for it."""
     for name in parameters:
-        if name in known or name == FUNCTION_KEY:
+        if name in known or name in PLATFORM_PARAMETERS:
             continue
         if hints and name in hints:
             raise QueryError("dimension_not_aggregated", hints[name], name)
-        nearest = get_close_matches(name, known, n=1)
+        nearest = get_close_matches(name[:60].lower(), known, n=1)
         meant = f"; did you mean {nearest[0]}?" if nearest else f"; known are {', '.join(known)}"
         raise QueryError("unknown_parameter", f"there is no parameter {name!r:.60}{meant}", name[:60])
 
@@ -122,6 +125,8 @@ def _filter(parameters: Parameters, name: str) -> frozenset[str]:
         raise QueryError("invalid_parameter", f"{name} is empty, expected a value", name)
     if len(values) > MAX_FILTER_VALUES:
         raise QueryError("invalid_parameter", f"{name} has {len(values)} values, the most is {MAX_FILTER_VALUES}", name)
+    if name == "app" and any(len(escape_key(value)) > MAX_ESCAPED_LENGTH for value in values):
+        raise QueryError("invalid_parameter", "app is longer than the name of any app can be", name)
     return frozenset(values)
 
 

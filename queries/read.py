@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger.directory import Directory
 from ledger.rows import partition_key
@@ -11,6 +11,7 @@ from models.errors import QueryError
 from queries.question import UsageQuery
 from queries.spans import Span, spans
 
+T = TypeVar("T")
 TakeRow = Callable[[str, Entity], None]
 """Called with the app and the columns of each row, in no particular order."""
 
@@ -29,22 +30,21 @@ class UsageReader:
 
         Raises QueryError when there are more than the bound, StoreBusy when the tables do not answer.
         """
-        at_once = asyncio.Semaphore(self._concurrency)
         read = 0
 
-        async def one(app: str, span: Span) -> None:
+        async def one(request: tuple[str, Span]) -> None:
             nonlocal read
+            app, span = request
             first, after = span.row_keys
-            async with at_once:
-                async for row in self._usage.range(partition_key(app, span.month), first, after):
-                    read += 1
-                    if read > self._max_entities:
-                        raise _too_many(self._max_entities)
-                    take(app, row.columns)
+            async for row in self._usage.range(partition_key(app, span.month), first, after):
+                read += 1
+                if read > self._max_entities:
+                    raise _too_many(self._max_entities)
+                take(app, row.columns)
 
         needed = list(spans(query.start, query.end, query.granularity))
         apps = await self._apps(query, {span.month for span in needed})
-        await _all(one(app, span) for span in needed for app in apps[span.month])
+        await _each(((app, span) for span in needed for app in apps[span.month]), one, self._concurrency)
         return read
 
     async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, list[str]]:
@@ -56,12 +56,18 @@ class UsageReader:
         return dict(zip(ordered, found, strict=True))
 
 
-async def _all(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all; the first failure ends the others and is raised as it is."""
+async def _each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]], concurrency: int) -> None:
+    """Do all, so many at once; the first failure ends the others and is raised as it is."""
+    left = iter(items)
+
+    async def worker() -> None:
+        for item in left:
+            await do(item)
+
     try:
         async with asyncio.TaskGroup() as group:
-            for coroutine in coroutines:
-                group.create_task(coroutine)
+            for _ in range(concurrency):
+                group.create_task(worker())
     except* Exception as failures:  # noqa: BLE001  # raised again, without the group around it
         raise failures.exceptions[0] from None
 

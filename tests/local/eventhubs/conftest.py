@@ -56,7 +56,7 @@ def read() -> Callable[..., Awaitable[list[EventData]]]:
         )
         async with client:
             options = {"partition_id": "0", "starting_position": "-1", **options}
-            receiving = asyncio.ensure_future(client.receive(on_event, on_error=on_error, **options))
+            receiving = asyncio.ensure_future(client.receive(on_event, on_error=on_error, **options))  # type: ignore[arg-type]
             try:
                 await asyncio.wait_for(enough.wait(), 15)
             finally:

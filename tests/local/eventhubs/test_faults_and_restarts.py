@@ -84,7 +84,7 @@ async def test_clients_and_events_survive_dropped_connections_and_restarts(tmp_p
     )
     async with producer(endpoint) as sender, consumer:
         created = (await sender.get_eventhub_properties())["created_at"]
-        receiving = asyncio.ensure_future(consumer.receive(on_event, partition_id="0", starting_position="-1"))
+        receiving = asyncio.ensure_future(consumer.receive(on_event, partition_id="0", starting_position="-1"))  # type: ignore[arg-type]
         await sender.send_event(EventData("first"), partition_key="key")
         await until(lambda: len(got) == 1)
         endpoint.drop_connections()

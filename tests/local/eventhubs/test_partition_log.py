@@ -39,7 +39,7 @@ def test_events_come_back_in_order_after_a_restart(path: Path) -> None:
     again = PartitionLog(path, unexpected)
     assert again.read(0, 10, 10_000) == before
     assert [message.split()[1] for message in before] == [b"a", b"b", b"c"]
-    assert again.last == last == Stamp(2, last.offset, 2000)
+    assert again.last == last == Stamp(2, last.offset, 2000)  # type: ignore[attr-defined]
     append(again, b"d", now_ms=3000)
     assert again.read(3, 1, 1)[0].startswith(b"3@")
     again.close()

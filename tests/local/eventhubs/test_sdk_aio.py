@@ -109,7 +109,7 @@ async def test_positions_of_an_earlier_hub_are_refused(endpoint: EventHubsEndpoi
         read(endpoint.connection_string(), 1, starting_position=7),
         return_exceptions=True,
     )
-    [event], *refusals = results
+    [event], *refusals = results  # type: ignore[misc]
     assert (event.body_as_str(), event.sequence_number) == ("after", 0)
     assert [type(error) for error in refusals] == [ConnectError, ConnectError]
     assert f"The supplied offset '{offset}' is invalid" in str(refusals[0])
@@ -129,7 +129,7 @@ async def test_last_enqueued_event_properties_and_epochs(endpoint: EventHubsEndp
 
         return asyncio.ensure_future(
             client.receive(
-                on_event,
+                on_event,  # type: ignore[arg-type]
                 on_error=on_error,
                 partition_id="0",
                 starting_position="-1",
