@@ -4,8 +4,9 @@ hub.py        what the trigger hands over -> raw events with their origin
 decode.py     event body -> records (an object, an array, or lines)
 dialects/     record -> UsageEvent, one module per dialect
 call.py       UsageEvent -> Call: which call, who pays (identity.py), which model, what usage or why none
-body.py       provider response body -> what it says about usage: JSON as it is,
-stream.py     server-sent events (sse.py) from their end, fragment.py what a cut left of a document
-shapes.py     the table of providers' usage objects, and their normalisation to models.usage.Usage
+body.py       provider response body -> what it says about usage; its framings: sse.py, aws_events.py
+stream.py     a stream's chunks, read from the end; fragment.py: what a cut left of a document
+places.py     the table of where usage stands in a response
+shapes.py     the table of what usage looks like, and its normalisation to models.usage.Usage
 collect.py    all of it: events of one batch -> calls and dead letters
 """

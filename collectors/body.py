@@ -1,17 +1,24 @@
 """What a provider's response body says: its usage, its model, and if it states no usage, why.
 
-The body may be JSON or server-sent events, whole or cut: at its end (a message truncated on the way) or at its start
-(only the tail was sent). A cut body never gives a count that the whole one would not give.
+The body is JSON, or a stream in one of the framings below, whole or cut: at its end (a message truncated on the way) or
+at its start (only the tail was sent). A cut body never gives a count that the whole one would not give.
+
+    server-sent events     sse.py
+    one JSON value a line  Ollama, Cohere v1
+    one JSON array         Gemini without alt=sse
+    Amazon's event stream  aws_events.py, in base64
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from collectors import sse
+from pydantic_core import from_json, to_json
+
+from collectors import aws_events, sse
 from collectors.fragment import read_fragment
-from collectors.reading import BodyReading, loads, text_of
-from collectors.shapes import recognise
-from collectors.stream import read_stream
+from collectors.places import find_model, find_usage
+from collectors.reading import BodyReading, loads
+from collectors.stream import read_chunks
 
 
 def read_body(text: str, *, is_tail: bool) -> BodyReading:
@@ -22,36 +29,57 @@ def read_body(text: str, *, is_tail: bool) -> BodyReading:
     if body[0] in b"{[" and not is_tail:
         return _read_json(body)
     if sse.is_event_stream(body):
-        return read_stream(body, is_tail=is_tail)
+        return read_chunks(list(sse.data(body)), rest_of_first=body.splitlines()[0] if is_tail else None)
+    payloads = aws_events.payloads(body)
+    if payloads is not None:
+        return read_chunks(payloads)
     if is_tail:
         return read_fragment(body, is_tail=True)
     return BodyReading(None, None, "unrecognised")
 
 
 def _read_json(body: bytes) -> BodyReading:
-    document = loads(body)
-    if document is None:
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        lines = body.splitlines()
+        if len(lines) > 1 and isinstance(loads(lines[0]), dict):
+            return read_chunks([line for line in lines if line.strip()])
         return read_fragment(body, is_tail=False)
+    if chunks := _objects(document):
+        return read_chunks([to_json(chunk) for chunk in chunks])
     if not isinstance(document, dict):
         return BodyReading(None, None, "unrecognised")
-    model = text_of(document.get("model"))
-    usage = document.get("usage")
-    if isinstance(usage, dict) and recognise(usage) is not None:
+    model = find_model(document)
+    if _is_not_metered(document):
+        return BodyReading(None, model, "not_metered")
+    usage = find_usage(document)
+    if usage is not None:
         return BodyReading(usage, model, None)
-    if document.get("error") is not None:
-        return BodyReading(None, model, "error_response")
-    return BodyReading(None, model, "not_metered" if _is_not_metered(document) else "unrecognised")
-
-
-def _is_not_metered(document: Mapping[str, Any]) -> bool:
-    """Operations that use no tokens: lists of models, files and the like, moderations."""
-    if document.get("object") == "list":
-        data = document.get("data")
-        return isinstance(data, list) and not any(
-            isinstance(item, dict) and item.get("object") == "embedding" for item in data
-        )
-    kind = document.get("object")
-    return str(document.get("id", "")).startswith("modr-") or (isinstance(kind, str) and kind in _NOT_METERED_OBJECTS)
+    return BodyReading(None, model, "error_response" if document.get("error") is not None else "unrecognised")
 
 
 _NOT_METERED_OBJECTS = frozenset({"model", "file", "thread", "thread.message", "assistant", "vector_store"})
+_COUNT_TOKENS = frozenset({"input_tokens", "object", "context_management"})
+
+
+def _is_not_metered(document: Mapping[str, Any]) -> bool:
+    """Operations that use no tokens (lists of models, files and the like, moderations, counting tokens), or are billed
+    by something else, whatever tokens they state (rerank, images that are billed each)."""
+    kind = document.get("object")
+    if isinstance(kind, str) and kind in _NOT_METERED_OBJECTS:
+        return True
+    if "totalTokens" in document or ("input_tokens" in document and document.keys() <= _COUNT_TOKENS):
+        return True
+    if str(document.get("id", "")).startswith("modr-"):
+        return True
+    data = _objects(document.get("data"))
+    if any("relevance_score" in item for item in (*data, *_objects(document.get("results")))):
+        return True
+    if any("url" in item or "b64_json" in item for item in data):
+        return document.get("usage") is None
+    return kind == "list" and not any(item.get("object") == "embedding" for item in data)
+
+
+def _objects(items: object) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -16,6 +16,7 @@ from models.origin import Origin
 from models.usage import MissingReason, Usage
 
 NOTHING_REPORTED: Final = Usage()
+METERED_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 CLIENT_GONE_STATUS = 499
 CLIENT_GONE_REASONS: Final = frozenset({"ClientConnectionFailure", "OperationCanceled", "TaskCanceled"})
@@ -72,7 +73,12 @@ def read_call(event: UsageEvent, origin: Origin) -> Call:
 
 
 def read_usage(event: UsageEvent) -> UsageReading:
-    """The event's `usage` if it states any, else what its `body` says."""
+    """The event's `usage` if it states any, else what its `body` says.
+
+    Reading a stored response or run repeats its usage, so only requests that make something are charged.
+    """
+    if event.method and event.method.upper() not in METERED_METHODS:
+        return UsageReading(NOTHING_REPORTED, None, None, _gateways_reason(event) or "not_metered")
     if event.usage is not None:
         stated = _normalised(event.usage)
         if stated is not None:

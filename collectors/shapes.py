@@ -1,10 +1,12 @@
 """What providers' usage objects look like, as a table, and their one normalised meaning.
 
-To add a provider, add a `Shape`. Sources: the `openai` (3.x) and `anthropic` (2.x) SDKs' response types, and recorded
-responses (samples/NOTES.md).
+To add a provider, add a `Shape` (and in places.py the place where it stands, if that is new). Sources: the response
+types of the `openai` (3.x), `anthropic` (2.x), `google-genai`, `cohere` and `boto3` SDKs, and recorded responses
+(samples/NOTES.md).
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from models.dead_letter import INVALID_FIELD
@@ -15,27 +17,35 @@ from models.usage import Usage
 MAX_TOKENS = 10**12
 """A single count above this is taken for an error: no call has a trillion tokens, and sums must stay within 64 bits."""
 
-Path = tuple[str, ...]
+MAX_SECONDS = 10**9
+
+Path = tuple[str | int, ...]
 
 
 class Shape(NamedTuple):
     """One way to state usage.
 
-    The shape is recognised by any of the members `marks`. `counts` says where each of our counts stands.
-    `outside_prompt` names the parts that this provider leaves out of its prompt count; they are added to it, because
-    our `prompt_tokens` contains them.
+    The shape is recognised by any of the members `marks`. `counts` says where each of our counts stands: of several
+    places for one count, the first that is given. `outside_prompt` and `outside_completion` name the parts that this
+    provider leaves out of its prompt or completion count; they are added to it, because ours contain them.
+    `TOOL_USE` is such a part that we have no count of its own for.
     """
 
     name: str
     marks: frozenset[str]
     counts: tuple[tuple[str, Path], ...]
     outside_prompt: tuple[str, ...] = ()
+    outside_completion: tuple[str, ...] = ()
 
+
+TOOL_USE = "tool_use_prompt_tokens"
+"""Prompt tokens of Gemini's built-in tools, which it counts apart from the prompt."""
 
 SHAPES: tuple[Shape, ...] = (
     Shape(
-        # Chat completions, completions and embeddings, on OpenAI, Azure OpenAI and everything compatible.
-        # cached_tokens is part of prompt_tokens; all completion details are parts of completion_tokens.
+        # Chat completions, completions, embeddings and assistants' runs, on OpenAI, Azure OpenAI and everything
+        # compatible. Cached tokens are part of prompt_tokens; all completion details are parts of completion_tokens,
+        # except where the total says otherwise (see normalise).
         name="openai_chat",
         marks=frozenset({"prompt_tokens", "completion_tokens"}),
         counts=(
@@ -43,10 +53,15 @@ SHAPES: tuple[Shape, ...] = (
             ("completion_tokens", ("completion_tokens",)),
             ("total_tokens_reported", ("total_tokens",)),
             ("cached_prompt_tokens", ("prompt_tokens_details", "cached_tokens")),
+            ("cached_prompt_tokens", ("prompt_cache_hit_tokens",)),  # DeepSeek
+            ("cached_prompt_tokens", ("cache_read_input_tokens",)),  # Claude on Databricks
+            ("cached_prompt_tokens", ("cached_tokens",)),  # Together, Moonshot
             ("cache_write_prompt_tokens", ("prompt_tokens_details", "cache_write_tokens")),
+            ("cache_write_prompt_tokens", ("cache_creation_input_tokens",)),
             ("audio_prompt_tokens", ("prompt_tokens_details", "audio_tokens")),
             ("image_prompt_tokens", ("prompt_tokens_details", "image_tokens")),
             ("reasoning_tokens", ("completion_tokens_details", "reasoning_tokens")),
+            ("reasoning_tokens", ("reasoning_tokens",)),  # Together, Perplexity
             ("audio_completion_tokens", ("completion_tokens_details", "audio_tokens")),
             ("image_completion_tokens", ("completion_tokens_details", "image_tokens")),
             ("accepted_prediction_tokens", ("completion_tokens_details", "accepted_prediction_tokens")),
@@ -67,7 +82,8 @@ SHAPES: tuple[Shape, ...] = (
         outside_prompt=("cached_prompt_tokens", "cache_write_prompt_tokens"),
     ),
     Shape(
-        # The responses API; cached_tokens is part of input_tokens. Anthropic's usage without cache counts reads alike.
+        # The responses API, images, transcriptions by tokens, realtime; cached tokens are part of input_tokens.
+        # Anthropic's usage without cache counts reads alike. Transcription and realtime write input_token_details.
         name="openai_responses",
         marks=frozenset({"input_tokens", "output_tokens"}),
         counts=(
@@ -75,11 +91,139 @@ SHAPES: tuple[Shape, ...] = (
             ("completion_tokens", ("output_tokens",)),
             ("total_tokens_reported", ("total_tokens",)),
             ("cached_prompt_tokens", ("input_tokens_details", "cached_tokens")),
+            ("cached_prompt_tokens", ("input_token_details", "cached_tokens")),
             ("cache_write_prompt_tokens", ("input_tokens_details", "cache_write_tokens")),
+            ("audio_prompt_tokens", ("input_token_details", "audio_tokens")),
+            ("audio_prompt_tokens", ("input_tokens_details", "audio_tokens")),
+            ("image_prompt_tokens", ("input_tokens_details", "image_tokens")),
+            ("image_prompt_tokens", ("input_token_details", "image_tokens")),
             ("reasoning_tokens", ("output_tokens_details", "reasoning_tokens")),
+            ("reasoning_tokens", ("output_tokens_details", "thinking_tokens")),
+            ("audio_completion_tokens", ("output_token_details", "audio_tokens")),
+            ("image_completion_tokens", ("output_tokens_details", "image_tokens")),
         ),
     ),
+    Shape(
+        # Transcriptions that are billed by their length.
+        name="openai_duration",
+        marks=frozenset({"seconds"}),
+        counts=(("audio_seconds", ("seconds",)),),
+    ),
+    Shape(
+        # Gemini and Vertex AI generateContent. Thoughts are counted apart from candidates, tools apart from the prompt.
+        name="gemini",
+        marks=frozenset({"promptTokenCount", "candidatesTokenCount"}),
+        counts=(
+            ("prompt_tokens", ("promptTokenCount",)),
+            ("completion_tokens", ("candidatesTokenCount",)),
+            ("total_tokens_reported", ("totalTokenCount",)),
+            ("cached_prompt_tokens", ("cachedContentTokenCount",)),
+            (TOOL_USE, ("toolUsePromptTokenCount",)),
+            ("reasoning_tokens", ("thoughtsTokenCount",)),
+            ("audio_prompt_tokens", ("promptTokensDetails", "AUDIO")),
+            ("image_prompt_tokens", ("promptTokensDetails", "IMAGE")),
+            ("audio_completion_tokens", ("candidatesTokensDetails", "AUDIO")),
+            ("image_completion_tokens", ("candidatesTokensDetails", "IMAGE")),
+        ),
+        outside_prompt=(TOOL_USE,),
+        outside_completion=("reasoning_tokens",),
+    ),
+    Shape(
+        # Gemini's interactions API.
+        name="gemini_interactions",
+        marks=frozenset({"total_input_tokens", "total_output_tokens"}),
+        counts=(
+            ("prompt_tokens", ("total_input_tokens",)),
+            ("completion_tokens", ("total_output_tokens",)),
+            ("total_tokens_reported", ("total_tokens",)),
+            ("cached_prompt_tokens", ("total_cached_tokens",)),
+            (TOOL_USE, ("total_tool_use_tokens",)),
+            ("reasoning_tokens", ("total_thought_tokens",)),
+            ("audio_prompt_tokens", ("input_tokens_by_modality", "AUDIO")),
+            ("image_prompt_tokens", ("input_tokens_by_modality", "IMAGE")),
+            ("audio_completion_tokens", ("output_tokens_by_modality", "AUDIO")),
+            ("image_completion_tokens", ("output_tokens_by_modality", "IMAGE")),
+        ),
+        outside_prompt=(TOOL_USE,),
+        outside_completion=("reasoning_tokens",),
+    ),
+    Shape(
+        # Cohere v1 and v2: what the model read and wrote, else what is billed.
+        name="cohere",
+        marks=frozenset({"billed_units"}),
+        counts=(
+            ("prompt_tokens", ("tokens", "input_tokens")),
+            ("prompt_tokens", ("billed_units", "input_tokens")),
+            ("completion_tokens", ("tokens", "output_tokens")),
+            ("completion_tokens", ("billed_units", "output_tokens")),
+            ("cached_prompt_tokens", ("cached_tokens",)),
+        ),
+    ),
+    Shape(
+        # Amazon Bedrock converse: inputTokens leaves the cache out, totalTokens contains it.
+        name="bedrock_converse",
+        marks=frozenset({"inputTokens", "outputTokens"}),
+        counts=(
+            ("prompt_tokens", ("inputTokens",)),
+            ("completion_tokens", ("outputTokens",)),
+            ("total_tokens_reported", ("totalTokens",)),
+            ("cached_prompt_tokens", ("cacheReadInputTokens",)),
+            ("cached_prompt_tokens", ("cacheReadInputTokenCount",)),
+            ("cache_write_prompt_tokens", ("cacheWriteInputTokens",)),
+            ("cache_write_prompt_tokens", ("cacheWriteInputTokenCount",)),
+        ),
+        outside_prompt=("cached_prompt_tokens", "cache_write_prompt_tokens"),
+    ),
+    Shape(
+        # Amazon Bedrock invoke with a response stream: the metrics of the last chunk.
+        name="bedrock_invocation",
+        marks=frozenset({"inputTokenCount", "outputTokenCount"}),
+        counts=(
+            ("prompt_tokens", ("inputTokenCount",)),
+            ("completion_tokens", ("outputTokenCount",)),
+            ("cached_prompt_tokens", ("cacheReadInputTokenCount",)),
+            ("cache_write_prompt_tokens", ("cacheWriteInputTokenCount",)),
+        ),
+        outside_prompt=("cached_prompt_tokens", "cache_write_prompt_tokens"),
+    ),
+    Shape(
+        # Meta's models on Amazon Bedrock invoke.
+        name="bedrock_meta",
+        marks=frozenset({"prompt_token_count", "generation_token_count"}),
+        counts=(
+            ("prompt_tokens", ("prompt_token_count",)),
+            ("completion_tokens", ("generation_token_count",)),
+        ),
+    ),
+    Shape(
+        # Amazon Titan on Bedrock invoke; its embeddings have no results.
+        name="bedrock_titan",
+        marks=frozenset({"inputTextTokenCount"}),
+        counts=(
+            ("prompt_tokens", ("inputTextTokenCount",)),
+            ("completion_tokens", ("results", 0, "tokenCount")),
+            ("completion_tokens", ("totalOutputTextTokenCount",)),
+        ),
+    ),
+    Shape(
+        # Ollama: at the top of the answer, or of the last line of a stream. A prompt wholly in the cache is left out.
+        name="ollama",
+        marks=frozenset({"prompt_eval_count", "eval_count"}),
+        counts=(
+            ("prompt_tokens", ("prompt_eval_count",)),
+            ("completion_tokens", ("eval_count",)),
+        ),
+    ),
+    Shape(
+        # A total alone: Voyage, and gateways that log nothing else.
+        name="total_only",
+        marks=frozenset({"total_tokens"}),
+        counts=(("total_tokens_reported", ("total_tokens",)),),
+    ),
 )
+
+TOP_LEVEL = frozenset({"ollama", "bedrock_meta", "bedrock_titan"})
+"""The shapes that stand at the top of an answer, among its other members."""
 
 
 def recognise(usage: Mapping[str, Any]) -> Shape | None:
@@ -91,42 +235,88 @@ def recognise(usage: Mapping[str, Any]) -> Shape | None:
 def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     """`usage` as our counts, or None if it states none of them.
 
-    Raises BadRecord naming the member, if a count is not a whole number from 0 to MAX_TOKENS.
+    Raises BadRecord naming the member, if a count is not a whole number from 0 to MAX_TOKENS. xAI, and its models in
+    Azure AI Foundry, leave reasoning out of completion_tokens although the shape is OpenAI's: a total that is the sum
+    of prompt, completion and reasoning shows it. Parts that exceed their whole are kept as they are reported.
     """
     counts: dict[str, int] = {}
+    seconds: Decimal | None = None
     for name, path in shape.counts:
-        count = _count(usage, path)
-        if count is not None:
-            counts[name] = count
-    if not counts:
+        if name == "audio_seconds":
+            seconds = _seconds(usage, path)
+        elif name not in counts:
+            count = _count(usage, path)
+            if count is not None:
+                counts[name] = count
+    if not counts and seconds is None:
         return None
+    tool_use = counts.pop(TOOL_USE, 0)
     reported_total = counts.pop("total_tokens_reported", None)
     if "prompt_tokens" in counts:
-        counts["prompt_tokens"] += sum(counts.get(part, 0) for part in shape.outside_prompt)
+        counts["prompt_tokens"] += sum(
+            tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt
+        )
+    outside = sum(counts.get(part, 0) for part in shape.outside_completion)
+    if "completion_tokens" in counts or outside:
+        counts["completion_tokens"] = counts.get("completion_tokens", 0) + outside
     if "prompt_tokens" in counts or "completion_tokens" in counts:
         total = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
+        reasoning = counts.get("reasoning_tokens", 0)
+        if shape.name == "openai_chat" and reasoning and reported_total == total + reasoning:
+            counts["completion_tokens"] = counts.get("completion_tokens", 0) + reasoning
+            total = reported_total
         counts["total_tokens"] = total
         if reported_total is not None and reported_total != total:
             counts["total_tokens_reported"] = reported_total
     elif reported_total is not None:
         counts["total_tokens"] = reported_total
-    return Usage(**counts)  # type: ignore[arg-type]  # every name in a Shape is one of the whole numbers
+    return Usage(**counts, audio_seconds=seconds)
 
 
 def _count(usage: Mapping[str, Any], path: Path) -> int | None:
-    value: Any = usage
-    for depth, member in enumerate(path):
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            raise BadRecord(INVALID_FIELD, ".".join(("usage", *path[:depth])), "an object", describe(value))
-        value = value.get(member)
+    value = _value(usage, path)
     if value is None:
         return None
     # bool is an int in Python, and 12.0 is a whole number in JSON: some gateways write counts as floats.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
-        expected = f"a whole number from 0 to {MAX_TOKENS}"
-        raise BadRecord(INVALID_FIELD, ".".join(("usage", *path)), expected, describe(value))
+        raise _bad(path, f"a whole number from 0 to {MAX_TOKENS}", value)
     return value
+
+
+def _seconds(usage: Mapping[str, Any], path: Path) -> Decimal | None:
+    value = _value(usage, path)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise _bad(path, f"a number of seconds from 0 to {MAX_SECONDS}", value)
+    return Decimal(repr(value))
+
+
+def _value(usage: Mapping[str, Any], path: Path) -> Any:
+    """What stands at `path`, or None. In a list of objects with a modality, a name is that of the modality."""
+    value: Any = usage
+    for depth, member in enumerate(path):
+        if value is None:
+            return None
+        if isinstance(value, list) and (isinstance(member, int) or member.isupper()):
+            value = _item(value, member)
+        elif isinstance(value, Mapping):
+            value = value.get(member) if isinstance(member, str) else None
+        else:
+            raise _bad(path[:depth], "an object", value)
+    return value
+
+
+def _item(items: list[Any], member: str | int) -> Any:
+    if isinstance(member, int):
+        return items[member] if len(items) > member else None
+    for item in items:
+        if isinstance(item, Mapping) and str(item.get("modality", "")).upper() == member:
+            return item.get("tokenCount", item.get("tokens"))
+    return None
+
+
+def _bad(path: Path, expected: str, value: object) -> BadRecord:
+    return BadRecord(INVALID_FIELD, ".".join(("usage", *map(str, path))), expected, describe(value))

@@ -1,59 +1,71 @@
-"""A streamed response: server-sent events, read from the end, where the usage is.
+"""A streamed response: its chunks, read from the end, where the usage is.
 
 The last usage that is not null is the call's: providers that repeat it send running totals, never parts. A running
 total is believed only where the stream shows its end.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collectors import sse
 from collectors.fragment import read_fragment
-from collectors.reading import BodyReading, loads, text_of
-from collectors.shapes import recognise
+from collectors.places import PLACES, find_model, find_usage
+from collectors.reading import BodyReading, loads
+from collectors.shapes import SHAPES, TOP_LEVEL
 from models.usage import MissingReason
 
+_NAMES = {place.path[-1] for place in PLACES if place.path}.union(
+    *(shape.marks for shape in SHAPES if shape.name in TOP_LEVEL)
+)
+_MAY_STATE_USAGE = re.compile(('"(?:' + "|".join(map(re.escape, sorted(_NAMES))) + ')"').encode())
 
-def read_stream(body: bytes, *, is_tail: bool) -> BodyReading:
-    """`is_tail` if the body is only the last part of the response: then its first line may be half a chunk."""
+
+def read_chunks(chunks: Sequence[bytes], *, rest_of_first: bytes | None = None) -> BodyReading:
+    """`chunks` in the order of sending. `rest_of_first` is what is left of a chunk that lost its start, where only the
+    tail of a response is there."""
     ended = False
-    if b'"usage"' in body:
-        for data in sse.data_from_end(body):
-            chunk = loads(data) if b'"usage"' in data else None
-            if isinstance(chunk, dict):
-                reading = _usage_of_chunk(chunk, body)
-                if reading is not None:
-                    if not ended and _is_running_total(chunk, body):
-                        break
-                    return reading
-            ended = ended or _is_end(data)
-        else:
-            if is_tail and ended:  # the tail may start inside the chunk with the usage
-                rest = read_fragment(body.splitlines()[0], is_tail=True)
-                if rest.usage is not None and _is_whole(rest.usage):
-                    return rest._replace(model=rest.model or _stream_model(body))
-    return BodyReading(None, _stream_model(body), _why_no_usage(body))
+    metrics: BodyReading | None = None
+    for data in reversed(chunks):
+        chunk = loads(data) if _MAY_STATE_USAGE.search(data) else None
+        if isinstance(chunk, dict):
+            reading = _usage_of_chunk(chunk, chunks)
+            if reading is not None and chunk.get("type") == "message_stop":
+                metrics = reading  # Bedrock's own count beside Anthropic's, which it leaves tool calls out of
+            elif reading is not None:
+                if not ended and _is_running_total(chunk, chunks):
+                    break
+                return reading
+        ended = ended or _is_end(data)
+    else:
+        if rest_of_first is not None and ended:  # the tail may start inside the chunk with the usage
+            rest = read_fragment(rest_of_first, is_tail=True)
+            if rest.usage is not None and _is_whole(rest.usage):
+                return rest._replace(model=rest.model or _model(chunks))
+    return metrics or BodyReading(None, _model(chunks), _why_no_usage(chunks))
 
 
-def _is_whole(usage: Mapping[str, Any]) -> bool:
-    """False where it may be Anthropic's update of what message_start said."""
-    stated = {name for name, count in usage.items() if count is not None}
-    return not stated.isdisjoint({"prompt_tokens", "total_tokens"}) or stated >= _WHOLE_PROMPT
+def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Sequence[bytes]) -> BodyReading | None:
+    if chunk.get("type") == "message_delta":
+        return _anthropic_usage(chunk, chunks)
+    usage = find_usage(chunk)
+    return None if usage is None else BodyReading(usage, find_model(chunk) or _model(chunks), None)
 
 
-def _is_running_total(chunk: Mapping[str, Any], body: bytes) -> bool:
+def _is_running_total(chunk: Mapping[str, Any], chunks: Sequence[bytes]) -> bool:
     """True for a chunk that carries usage while the answer goes on: only the last such chunk tells the whole."""
     if chunk.get("type") == "message_delta":
         delta = chunk.get("delta")
         return not (isinstance(delta, dict) and delta.get("stop_reason"))
+    if isinstance(chunk.get("candidates"), list):
+        return not any(isinstance(each, dict) and each.get("finishReason") for each in chunk["candidates"])
     choices = chunk.get("choices")
-    return isinstance(choices, list) and bool(choices) and not _all_choices_finished(body)
+    return isinstance(choices, list) and bool(choices) and not _all_choices_finished(chunks)
 
 
-def _all_choices_finished(body: bytes) -> bool:
+def _all_choices_finished(chunks: Sequence[bytes]) -> bool:
     finished: dict[str, bool] = {}
-    for data in sse.data_from_start(body):
+    for data in chunks:
         chunk = loads(data)
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
@@ -63,27 +75,16 @@ def _all_choices_finished(body: bytes) -> bool:
     return all(finished.values())
 
 
-def _usage_of_chunk(chunk: Mapping[str, Any], body: bytes) -> BodyReading | None:
-    if chunk.get("type") == "message_delta":
-        return _anthropic_usage(chunk, body)
-    holder: Any = chunk
-    if "usage" not in chunk:
-        holder = chunk.get("response")  # the responses API: response.completed, response.incomplete, response.failed
-    if not isinstance(holder, dict):
-        return None
-    usage = holder.get("usage")
-    if not isinstance(usage, dict) or recognise(usage) is None:
-        return None
-    return BodyReading(usage, text_of(holder.get("model")) or _stream_model(body), None)
+_WHOLE_PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
 
 
-def _anthropic_usage(delta: Mapping[str, Any], body: bytes) -> BodyReading | None:
+def _anthropic_usage(delta: Mapping[str, Any], chunks: Sequence[bytes]) -> BodyReading | None:
     """message_start gives the prompt's counts, message_delta then updates them: set what it states, never add."""
     update = delta.get("usage")
     if not isinstance(update, dict) or update.get("output_tokens") is None:
         return None
     start: Mapping[str, Any] = {}
-    for data in sse.data_from_start(body):
+    for data in chunks:
         if b"message_start" in data:
             chunk = loads(data)
             message = chunk.get("message") if isinstance(chunk, dict) else None
@@ -95,12 +96,19 @@ def _anthropic_usage(delta: Mapping[str, Any], body: bytes) -> BodyReading | Non
     if usage.get("input_tokens") is None or not (isinstance(opening, dict) or stated.keys() >= _WHOLE_PROMPT):
         # the tail of a stream that lost its start, so the prompt is not known
         return BodyReading(None, None, "truncated")
-    return BodyReading(usage, text_of(start.get("model")), None)
+    return BodyReading(usage, find_model(start), None)
 
 
-_WHOLE_PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
+def _is_whole(usage: Mapping[str, Any]) -> bool:
+    """False where it may be Anthropic's update of what message_start said."""
+    stated = {name for name, count in usage.items() if count is not None}
+    return not stated.isdisjoint({"prompt_tokens", "total_tokens"}) or stated >= _WHOLE_PROMPT
+
+
 _FINISHED = re.compile(
-    rb'"(finish|stop)_reason"\s*:\s*"|"type"\s*:\s*"(message_stop|response\.(completed|incomplete))"'
+    rb'"(?:finish_reason|stop_reason|finishReason|stopReason)"\s*:\s*"'
+    rb'|"type"\s*:\s*"(?:message_stop|response\.(?:completed|incomplete)|thread\.run\.(?:completed|incomplete))"'
+    rb'|"(?:done|is_finished)"\s*:\s*true'
 )
 _USAGE_NULL = re.compile(rb'"usage"\s*:\s*null')
 
@@ -109,9 +117,9 @@ def _is_end(data: bytes) -> bool:
     return data.strip() == sse.DONE or (_FINISHED.search(data) is not None and loads(data) is not None)
 
 
-def _why_no_usage(body: bytes) -> MissingReason:
+def _why_no_usage(chunks: Sequence[bytes]) -> MissingReason:
     done = False
-    for data in sse.data_from_end(body):
+    for data in reversed(chunks):
         if data.strip() == sse.DONE:
             done = True
             continue
@@ -119,7 +127,7 @@ def _why_no_usage(body: bytes) -> MissingReason:
             return "not_requested"
         if _FINISHED.search(data) is not None:
             # Chunks say "usage": null where usage was asked for: then the chunk with the numbers was cut off.
-            return "truncated" if _USAGE_NULL.search(body) else "not_requested"
+            return "truncated" if any(map(_USAGE_NULL.search, chunks)) else "not_requested"
         if b'"error"' in data:
             chunk = loads(data)
             if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("type") in ("error", "response.failed")):
@@ -127,16 +135,12 @@ def _why_no_usage(body: bytes) -> MissingReason:
     return "truncated"
 
 
-def _stream_model(body: bytes) -> str | None:
-    """The first model named at a chunk's top or in its response; Azure's first chunk has an empty one."""
-    for data in sse.data_from_start(body):
-        if b'"model"' not in data:
-            continue
-        chunk = loads(data)
-        if not isinstance(chunk, dict):
-            continue
-        for holder in (chunk, chunk.get("response"), chunk.get("message")):
-            model = text_of(holder.get("model")) if isinstance(holder, dict) else None
+def _model(chunks: Sequence[bytes]) -> str | None:
+    """The first model that a chunk names."""
+    for data in chunks:
+        if b'"model' in data:
+            chunk = loads(data)
+            model = find_model(chunk) if isinstance(chunk, dict) else None
             if model:
                 return model
     return None

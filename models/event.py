@@ -73,6 +73,7 @@ class UsageEvent(BaseModel):
     region: Text | None = None
     backend_id: Text | None = None
     client_ip: Text | None = None
+    method: Text | None = None
     deployment: Text | None = None
     model: Text | None = None
     stream: bool | None = None

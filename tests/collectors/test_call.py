@@ -172,3 +172,12 @@ def test_duration_beyond_any_number_is_never_kept_as_infinity(field: str) -> Non
     result = collected(json.dumps(usage_event(**{field: "HUGE"})).replace('"HUGE"', "1e400").encode())
     assert [getattr(call, field) for call in result.calls] in ([], [None])
     assert [letter.field for letter in result.dead_letters] in ([], [field])
+
+
+@pytest.mark.parametrize(
+    ("method", "state"), [("GET", "missing"), ("get", "missing"), ("POST", "reported"), (None, "reported")]
+)
+def test_reading_a_stored_response_is_not_charged_again(method: str | None, state: str) -> None:
+    call = call_of(method=method, usage={"input_tokens": 32, "output_tokens": 11})
+    assert call.usage_state == state
+    assert call.missing_reason == (None if state == "reported" else "not_metered")

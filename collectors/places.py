@@ -1,0 +1,74 @@
+"""Where in a response, or in a chunk of a stream, the usage stands, as a table; and the model's name.
+
+Only these places are believed. Numbers that look like usage elsewhere are parts of it or repeat it: usage_breakdown,
+context_details, iterations, tool_usage, the steps of a run, count_tokens.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from collectors.shapes import SHAPES, TOP_LEVEL, recognise
+
+
+class Place(NamedTuple):
+    """A path from the top of a document, and the shapes that may stand there (empty: any that is not TOP_LEVEL)."""
+
+    path: tuple[str, ...]
+    shapes: frozenset[str] = frozenset()
+
+
+PLACES: tuple[Place, ...] = (
+    Place(("usage",)),  # OpenAI, Azure, Anthropic, Mistral, DeepSeek, Groq, Together, Cohere v2, Bedrock converse, ...
+    Place(("response", "usage")),  # events of the responses API: response.completed, .incomplete, .failed
+    Place(("x_groq", "usage")),  # older Groq streams
+    Place(("usageMetadata",), frozenset({"gemini"})),
+    Place(("interaction", "usage"), frozenset({"gemini_interactions"})),
+    Place(("amazon-bedrock-invocationMetrics",), frozenset({"bedrock_invocation"})),
+    Place(("delta", "usage"), frozenset({"cohere"})),  # Cohere v2 streams
+    Place(("meta",), frozenset({"cohere"})),  # Cohere v1
+    Place(("response", "meta"), frozenset({"cohere"})),  # Cohere v1 streams
+    Place((), TOP_LEVEL),
+)
+
+MODEL_PATHS: tuple[tuple[str, ...], ...] = (
+    ("model",),
+    ("response", "model"),
+    ("message", "model"),
+    ("modelVersion",),
+    ("interaction", "model"),
+)
+
+_TOP_LEVEL_MARKS = frozenset().union(*(shape.marks for shape in SHAPES if shape.name in TOP_LEVEL))
+_REPEATS = frozenset({"thread.run.step", "thread.run.step.delta"})
+"""Objects whose usage is part of another's."""
+
+
+def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The usage object of a response or chunk, in the provider's own shape, or None."""
+    kind = document.get("object")
+    if isinstance(kind, str) and kind in _REPEATS:
+        return None
+    for place in PLACES:
+        found = _at(document, place.path)
+        if not isinstance(found, Mapping):
+            continue
+        shape = recognise({name: found[name] for name in _TOP_LEVEL_MARKS & found.keys()} if not place.path else found)
+        if shape is not None and (shape.name in place.shapes if place.shapes else shape.name not in TOP_LEVEL):
+            return found
+    return None
+
+
+def find_model(document: Mapping[str, Any]) -> str | None:
+    """The name of the model that answered, or None; an empty one is none (Azure's first chunk)."""
+    for path in MODEL_PATHS:
+        model = _at(document, path)
+        if isinstance(model, str) and model:
+            return model
+    return None
+
+
+def _at(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = document
+    for member in path:
+        value = value.get(member) if isinstance(value, Mapping) else None
+    return value
