@@ -7,6 +7,6 @@ call.py       UsageEvent -> Call: which call, who pays (identity.py), which mode
 body.py       provider response body -> what it says about usage; its framings: sse.py, aws_events.py
 stream.py     a stream's chunks, read from the end; fragment.py: what a cut left of a document
 places.py     the table of where usage stands in a response
-shapes.py     the table of what usage looks like, and its normalisation to models.usage.Usage
+shapes.py     the table of what usage looks like; normalise.py: its one meaning, models.usage.Usage
 collect.py    all of it: events of one batch -> calls and dead letters
 """

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from collectors.body import read_body
 from collectors.identity import call_id, resolve_app
-from collectors.shapes import normalise, recognise
+from collectors.normalise import normalise
+from collectors.shapes import recognise
 from models.call import Call
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord

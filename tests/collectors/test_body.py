@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.body import read_body
-from collectors.shapes import normalise, recognise
+from collectors.normalise import normalise
+from collectors.shapes import recognise
 from models.usage import Usage
 from tests.collectors.reading import call_of_body
 from tests.collectors.recorded import RECORDED, STREAMS, WITH_USAGE, WITHOUT_USAGE, Recorded

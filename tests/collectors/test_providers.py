@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from collectors.body import read_body
-from collectors.shapes import normalise, recognise
+from collectors.normalise import normalise
+from collectors.shapes import recognise
 from models.usage import Usage
 
 RECORDS: list[dict[str, Any]] = [

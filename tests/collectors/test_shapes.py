@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.shapes import MAX_TOKENS, SHAPES, Shape, normalise, recognise
+from collectors.normalise import MAX_TOKENS, normalise
+from collectors.shapes import SHAPES, Shape, recognise
 from models.errors import BadRecord
 from models.usage import Usage
 from tests.collectors.reading import call_of, call_of_body, dead_letter_of

@@ -1,0 +1,106 @@
+"""A provider's usage object -> our counts, in one meaning whatever the provider."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from collectors.shapes import TOOL_USE, Path, Shape
+from models.dead_letter import INVALID_FIELD
+from models.errors import BadRecord
+from models.event import describe
+from models.usage import Usage
+
+MAX_TOKENS = 10**12
+"""A single count above this is taken for an error: no call has a trillion tokens, and sums must stay within 64 bits."""
+
+MAX_SECONDS = 10**9
+
+
+def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
+    """`usage` as our counts, or None if it states none of them.
+
+    Raises BadRecord naming the member, if a count is not a whole number from 0 to MAX_TOKENS. xAI, and its models in
+    Azure AI Foundry, leave reasoning out of completion_tokens although the shape is OpenAI's: a total that is the sum
+    of prompt, completion and reasoning shows it. Parts that exceed their whole are kept as they are reported.
+    """
+    counts: dict[str, int] = {}
+    seconds: Decimal | None = None
+    for name, path in shape.counts:
+        if name == "audio_seconds":
+            seconds = _seconds(usage, path)
+        elif name not in counts:
+            count = _count(usage, path)
+            if count is not None:
+                counts[name] = count
+    if not counts and seconds is None:
+        return None
+    tool_use = counts.pop(TOOL_USE, 0)
+    reported_total = counts.pop("total_tokens_reported", None)
+    if "prompt_tokens" in counts:
+        counts["prompt_tokens"] += sum(
+            tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt
+        )
+    outside = sum(counts.get(part, 0) for part in shape.outside_completion)
+    if "completion_tokens" in counts or outside:
+        counts["completion_tokens"] = counts.get("completion_tokens", 0) + outside
+    if "prompt_tokens" in counts or "completion_tokens" in counts:
+        total = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
+        reasoning = counts.get("reasoning_tokens", 0)
+        if shape.name == "openai_chat" and reasoning and reported_total == total + reasoning:
+            counts["completion_tokens"] = counts.get("completion_tokens", 0) + reasoning
+            total = reported_total
+        counts["total_tokens"] = total
+        if reported_total is not None and reported_total != total:
+            counts["total_tokens_reported"] = reported_total
+    elif reported_total is not None:
+        counts["total_tokens"] = reported_total
+    return Usage(**counts, audio_seconds=seconds)
+
+
+def _count(usage: Mapping[str, Any], path: Path) -> int | None:
+    value = _value(usage, path)
+    if value is None:
+        return None
+    # bool is an int in Python, and 12.0 is a whole number in JSON: some gateways write counts as floats.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
+        raise _bad(path, f"a whole number from 0 to {MAX_TOKENS}", value)
+    return value
+
+
+def _seconds(usage: Mapping[str, Any], path: Path) -> Decimal | None:
+    value = _value(usage, path)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise _bad(path, f"a number of seconds from 0 to {MAX_SECONDS}", value)
+    return Decimal(repr(value))
+
+
+def _value(usage: Mapping[str, Any], path: Path) -> Any:
+    """What stands at `path`, or None. In a list of objects with a modality, a name is that of the modality."""
+    value: Any = usage
+    for depth, member in enumerate(path):
+        if value is None:
+            return None
+        if isinstance(value, list) and (isinstance(member, int) or member.isupper()):
+            value = _item(value, member)
+        elif isinstance(value, Mapping):
+            value = value.get(member) if isinstance(member, str) else None
+        else:
+            raise _bad(path[:depth], "an object", value)
+    return value
+
+
+def _item(items: list[Any], member: str | int) -> Any:
+    if isinstance(member, int):
+        return items[member] if len(items) > member else None
+    for item in items:
+        if isinstance(item, Mapping) and str(item.get("modality", "")).upper() == member:
+            return item.get("tokenCount", item.get("tokens"))
+    return None
+
+
+def _bad(path: Path, expected: str, value: object) -> BadRecord:
+    return BadRecord(INVALID_FIELD, ".".join(("usage", *map(str, path))), expected, describe(value))
