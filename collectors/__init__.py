@@ -1,7 +1,8 @@
 """From the hub's bytes to calls: decode, recognise the dialect, find the usage. Pure: bytes in, values out.
 
 hub.py        what the trigger hands over -> raw events with their origin
-decode.py     event body -> records (an object, an array, or lines)
+decode.py     event body -> JSON objects (one, an array, or lines); cut.py: what a truncated one still says
+envelopes.py  records out of their wrappers: {"records": [...]}, CloudEvents
 dialects/     record -> UsageEvent, one module per dialect
 call.py       UsageEvent -> Call: which call, who pays (identity.py), which model, what usage or why none
 body.py       provider response body -> what it says about usage; its framings: sse.py, aws_events.py

@@ -3,19 +3,25 @@
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from collectors.call import read_call
-from collectors.decode import Record, decode
-from collectors.dialects import DIALECTS
+from collectors.cut import cut_member, is_cut, remains
+from collectors.decode import Record
+from collectors.dialects import DIALECTS, Dialect, body_member, call_id_of, says_whose
+from collectors.envelopes import Found, find_records
+from collectors.identity import Delivery, delivery_id
 from models.call import Call
-from models.dead_letter import TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter
+from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter
 from models.errors import BadRecord
 from models.event import describe
 from models.origin import RawEvent
+from models.usage import MissingReason
 
 _LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
 """What a dead letter repeats of a request_id: anything else may be text that should not be kept."""
+
+_EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
 
 
 class Collected(NamedTuple):
@@ -32,9 +38,9 @@ def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
     calls: list[Call] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
-        for position, record in enumerate(_decoded(event.body)):
+        for position, found in enumerate(_records(event.body)):
             received += 1
-            outcome = _read(record, event, position, oldest)
+            outcome = _read(found, event, position, oldest)
             if isinstance(outcome, Call):
                 calls.append(outcome)
             else:
@@ -42,11 +48,11 @@ def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
     return Collected(received, calls, dead_letters)
 
 
-def _decoded(body: bytes) -> list[Record | BadRecord]:
+def _records(body: bytes) -> list[Found]:
     try:
-        return decode(body)
+        return find_records(body)
     except Exception as fault:  # noqa: BLE001
-        return [_unreadable(fault)]
+        return [Found(_unreadable(fault))]
 
 
 def _unreadable(fault: Exception) -> BadRecord:
@@ -58,23 +64,35 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
-def _read(record: Record | BadRecord, event: RawEvent, position: int, oldest: datetime) -> Call | DeadLetter:
-    dialect: str | None = None
+def _read(found: Found, event: RawEvent, position: int, oldest: datetime) -> Call | DeadLetter:
+    dialect: Dialect | None = None
+    record: Record = {}
     try:
-        if isinstance(record, BadRecord):
-            raise record
-        spoken = next((known for known in DIALECTS if known.recognises(record)), None)
-        if spoken is None:
+        if isinstance(found.record, BadRecord):
+            raise found.record
+        cut = is_cut(found.record)
+        member = cut_member(found.record) if cut else None
+        record = remains(found.record, member) if cut else found.record
+        dialect = next((known for known in DIALECTS if known.recognises(record)), None)
+        if cut and not (dialect and says_whose(dialect, record)):
+            raise BadRecord(NOT_JSON, None, "a JSON object", "text that ends before the object does")
+        if dialect is None:
             expected = f"a record in one of the dialects {', '.join(known.NAME for known in DIALECTS)}"
             raise BadRecord(UNKNOWN_DIALECT, None, expected, describe(record))
-        dialect = spoken.NAME
-        call = read_call(spoken.read(record, event.origin), event.origin)
+        if cut and member != body_member(dialect):
+            record = remains(found.record, None)
+        delivery = Delivery(
+            found.call_id or delivery_id(event.origin, position), found.sent, event.origin.enqueued_time
+        )
+        call = read_call(dialect.read(record, delivery), event.origin)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
+        if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
+            return call._replace(missing_reason="truncated")
         return call
     except Exception as fault:  # noqa: BLE001
         bad = fault if isinstance(fault, BadRecord) else _unreadable(fault)
-        request_id = record.get("request_id") if isinstance(record, dict) else None
+        request_id = call_id_of(dialect, record)
         return DeadLetter(
             origin=event.origin,
             position=position,
@@ -82,7 +100,7 @@ def _read(record: Record | BadRecord, event: RawEvent, position: int, oldest: da
             field=bad.field,
             expected=bad.expected,
             got=bad.got,
-            dialect=dialect,
+            dialect=dialect.NAME if dialect else None,
             request_id=request_id if isinstance(request_id, str) and _LIKE_AN_ID.fullmatch(request_id) else None,
             size_bytes=len(event.body),
         )

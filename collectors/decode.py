@@ -1,10 +1,11 @@
-"""The body of one Event Hubs event -> the records in it."""
+"""The body of one Event Hubs event -> the JSON objects in it."""
 
 import re
 from typing import Any
 
 from pydantic_core import from_json
 
+from collectors.cut import MARK, mend
 from models.dead_letter import NOT_JSON
 from models.errors import BadRecord
 from models.event import describe
@@ -15,24 +16,30 @@ Record = dict[str, Any]
 def decode(body: bytes) -> list[Record | BadRecord]:
     """One event holds one JSON object, an array of objects, or one object a line.
 
-    What cannot be read takes its place in the list as a BadRecord, so that the others of the event are counted.
+    What cannot be read takes its place in the list as a BadRecord, so that the others of the event are counted. An
+    object that lost its end has the member `cut.MARK`.
     """
     if not body.strip():
         return [BadRecord(NOT_JSON, None, "a JSON object", "an empty event")]
     try:
-        value = _parse(body)
+        return _records(_parse(body))
     except ValueError as error:
-        records = [record for line in body.splitlines() if line.strip() for record in _line(line)]
-        # A lone document that was cut has no line that is an object: it is one bad record, not one a line.
-        return records if any(isinstance(record, dict) for record in records) else [_not_json(error)]
-    return _records(value)
+        # The lines of a lone document that was cut are indented, or none is an object: it is one record, not many.
+        lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
+        if any(_is_whole(record) for line, records in lines if not line[:1].isspace() for record in records):
+            return [record for _, records in lines for record in records]
+        return _mended(body) or [_not_json(error)]
 
 
 def _line(line: bytes) -> list[Record | BadRecord]:
     try:
         return _records(_parse(line))
     except ValueError as error:
-        return [_not_json(error)]
+        return _mended(line) or [_not_json(error)]
+
+
+def _is_whole(record: Record | BadRecord) -> bool:
+    return isinstance(record, dict) and MARK not in record
 
 
 def _records(value: object) -> list[Record | BadRecord]:
@@ -42,6 +49,18 @@ def _records(value: object) -> list[Record | BadRecord]:
     ]
 
 
+def _mended(text: bytes) -> list[Record | BadRecord]:
+    """The objects of a document that lost its end; none if it is none."""
+    mended = mend(text.removeprefix(b"\xef\xbb\xbf"))
+    try:
+        value = _parse(mended) if mended else None
+    except ValueError:
+        return []
+    if isinstance(value, list):
+        return _records(value[:-1])  # the last is the mark
+    return _records(value) if isinstance(value, dict) else []
+
+
 def _parse(text: bytes) -> object:
     text = text.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -49,12 +68,18 @@ def _parse(text: bytes) -> object:
     except ValueError:
         if b"\\u" not in text:
             raise
-        return from_json(_LONE_SURROGATE.sub(rb"\g<1>\\ufffd", text), allow_inf_nan=False)
+        return from_json(_ESCAPE.sub(_without_half_a_letter, text), allow_inf_nan=False)
 
 
-_LONE_SURROGATE = re.compile(
-    rb"((?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
 )
+
+
+def _without_half_a_letter(escape: re.Match[bytes]) -> bytes:
+    """Half of a surrogate pair is no letter; a sender that cuts its text by characters may leave one."""
+    return b"\\ufffd" if escape["half"] else escape[0]
 
 
 def _not_json(error: ValueError) -> BadRecord:

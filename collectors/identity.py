@@ -1,10 +1,12 @@
 """Who called, and which call it was."""
 
 import re
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from models.call import UNATTRIBUTED, AppSource
 from models.event import UsageEvent
+from models.origin import Origin
 
 _GUID: Final = re.compile(
     r"[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?", re.ASCII | re.IGNORECASE
@@ -26,3 +28,26 @@ def resolve_app(event: UsageEvent) -> tuple[str, AppSource]:
     if event.product_id and event.product_id.strip():
         return event.product_id.strip(), "product"
     return UNATTRIBUTED, "none"
+
+
+class Delivery(NamedTuple):
+    """What the way of a record says, for records that are silent about it themselves.
+
+    `call_id` is the identity of a call that has none. `sent` is the sender's time (CloudEvents), if it gave one;
+    `enqueued` is the hub's.
+    """
+
+    call_id: str
+    sent: datetime | None
+    enqueued: datetime
+
+    @property
+    def time(self) -> datetime:
+        return self.sent or self.enqueued
+
+
+def delivery_id(origin: Origin, position: int) -> str:
+    """The same for each redelivery of an event; another if the event is sent twice. Sequence numbers start again when a
+    hub is made anew, so the enqueued time is a part of it."""
+    enqueued = int(origin.enqueued_time.timestamp() * 1000)
+    return f"delivery:{origin.hub}:{origin.partition}:{origin.sequence_number}:{enqueued}:{position}"

@@ -1,26 +1,62 @@
-"""The dialects gateways speak, each recognised by its content and turned into the one usage event.
+"""The dialects gateways speak, each recognised by its content and turned into the one usage event (docs/dialects.md).
 
-A dialect is a module of this package with a `NAME`, a `recognises(record)` and a `read(record, origin)` that returns a
-UsageEvent or raises BadRecord. It is tried in the order of DIALECTS.
+A dialect is a module of this folder: put it here and it is found. Modules whose name starts with `_` are none.
+docs/bring-your-own-gateway.md writes one step by step.
 """
 
-from typing import Any, Protocol
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Protocol, cast
 
-from collectors.dialects import usage_event
+from collectors.identity import Delivery
 from models.event import UsageEvent
-from models.origin import Origin
 
 
 class Dialect(Protocol):
-    """What a module of this package offers."""
+    """What a module of this folder must offer. It may also have
+
+    ORDER     where two dialects recognise a record, the lower number reads it (default 50)
+    CALL_ID   the member that says which call it was; without one, the delivery says it
+    LATE      the members that come after those which say whose call it was: a record whose end was cut is read only
+              if the cut is in or behind one of them (default none, so that no cut record is read)
+    BODY      the member of those whose text is worth reading as far as it goes
+    """
 
     NAME: str
 
     def recognises(self, record: dict[str, Any]) -> bool:
         """True if the record is written in this dialect. Looks at members only, never raises."""
 
-    def read(self, record: dict[str, Any], origin: Origin) -> UsageEvent:
-        """The record as a usage event. Raises BadRecord."""
+    def read(self, record: dict[str, Any], delivery: Delivery) -> UsageEvent:
+        """The record as a usage event. Raises BadRecord, naming the dialect's own member."""
 
 
-DIALECTS: tuple[Dialect, ...] = (usage_event,)
+def find_dialects(folders: Iterable[str]) -> tuple[Dialect, ...]:
+    """The dialects in `folders`, in the order in which they are tried."""
+    names = [module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_")]
+    found = [cast("Dialect", import_module(f"{__name__}.{name}")) for name in names]
+    return tuple(sorted(found, key=lambda dialect: (getattr(dialect, "ORDER", 50), dialect.NAME)))
+
+
+DIALECTS: tuple[Dialect, ...] = find_dialects(__path__)
+
+
+def is_known(record: dict[str, Any]) -> bool:
+    """True if a dialect recognises the record."""
+    return any(dialect.recognises(record) for dialect in DIALECTS)
+
+
+def call_id_of(dialect: Dialect | None, record: dict[str, Any]) -> object:
+    """What the record gives as its call's identity, unchecked, or None."""
+    return record.get(getattr(dialect, "CALL_ID", None) or "request_id")
+
+
+def body_member(dialect: Dialect) -> str | None:
+    """The member whose text is worth reading as far as it goes."""
+    return cast("str | None", getattr(dialect, "BODY", None))
+
+
+def says_whose(dialect: Dialect, record: dict[str, Any]) -> bool:
+    """True if a record that lost its end still says whose call it was."""
+    return any(name in record for name in getattr(dialect, "LATE", ()))

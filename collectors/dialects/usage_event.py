@@ -1,11 +1,15 @@
 """Our own usage event, `usage-event/1` (docs/events.md)."""
 
-from typing import Any
+from typing import Any, Final
 
+from collectors.identity import Delivery
 from models.event import UsageEvent, read_usage_event
-from models.origin import Origin
 
-NAME = "usage-event"
+NAME: Final = "usage-event"
+ORDER: Final = 0
+CALL_ID: Final = "request_id"
+LATE: Final = frozenset({"usage", "body"})
+BODY: Final = "body"
 
 
 def recognises(record: dict[str, Any]) -> bool:
@@ -13,6 +17,8 @@ def recognises(record: dict[str, Any]) -> bool:
     return "schema" in record
 
 
-def read(record: dict[str, Any], origin: Origin) -> UsageEvent:
-    """The record as it came, validated."""
+def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
+    """The record as it came, validated. A CloudEvent around it may say the time in its place."""
+    if record.get("timestamp") is None and delivery.sent is not None:
+        record = record | {"timestamp": delivery.sent.isoformat()}
     return read_usage_event(record)

@@ -1,11 +1,13 @@
 """collectors.decode: the records in an event's bytes, and each that is none at its own place."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.cut import is_cut
 from collectors.decode import decode
 from models.errors import BadRecord
 from tests.collectors.reading import collected
@@ -27,7 +29,8 @@ BAD_LINES = [
 
 
 def outcome(body: bytes) -> str:
-    return "".join("-" if isinstance(record, BadRecord) else "+" for record in decode(body))
+    """A letter a record: + an object, ~ one that lost its end, - none."""
+    return "".join("-" if isinstance(record, BadRecord) else "~" if is_cut(record) else "+" for record in decode(body))
 
 
 def test_object_array_and_lines_are_records() -> None:
@@ -48,7 +51,7 @@ def test_byte_order_mark_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"  \r\n ", b"\xef\xbb\xbf", b"\x00", b"not json", b'{"a":', b"\xff", b"[" * 100_000]
+    "body", [b"", b"  \r\n ", b"\xef\xbb\xbf", b"\x00", b"not json", b'{"a": x,', b"\xff", b"[" * 100_000]
 )
 def test_event_without_any_record_is_one_bad_record(body: bytes) -> None:
     assert outcome(body) == "-"
@@ -82,9 +85,10 @@ def test_bad_event_takes_no_other_event_of_the_batch_along() -> None:
     assert [letter.position for letter in result.dead_letters] == [0, 0, 1, 0]
 
 
-def test_indented_object_that_was_cut_is_one_bad_record_and_not_one_a_line() -> None:
-    text = json.dumps(usage_event(), indent=2).encode()
-    assert outcome(text[:-40]) == "-"
+@pytest.mark.parametrize("lines", [usage_event(), usage_event(tools=[{}, {"a": {}}, {}])])
+def test_indented_object_that_was_cut_is_one_record_and_not_one_a_line(lines: dict[str, object]) -> None:
+    text = json.dumps(lines, indent=2).encode()
+    assert {outcome(text[:cut]) for cut in range(1, len(text))} == {"~"}
 
 
 @pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "\\ud83d\\ud83d", "\\ude00\\ud83d"])
@@ -103,6 +107,26 @@ def test_half_an_emoji_in_an_identifier_is_counted_or_set_aside(field: str) -> N
     assert result.received == 2
     for call in result.calls:
         repr(call).encode()
+
+
+def test_half_an_emoji_harms_no_whole_one() -> None:
+    """Beside it, before and after a backslash, in the same text or another."""
+    whole = "a\U0001f600\\\U0001f600"
+    event = json.dumps(usage_event(user_id=whole, body="HALF", body_offset=5)).replace("HALF", "\\ud83d")
+    assert collected(event.encode()).calls[0].user == whole
+
+
+def test_last_line_and_last_item_may_be_cut() -> None:
+    assert outcome(GOOD + b"\n" + GOOD[:-9]) == "+~"
+    assert outcome(b"[" + GOOD + b",\n" + GOOD[:-9]) == "+~"
+    assert outcome(b"[" + GOOD + b",") == "+"
+
+
+@pytest.mark.parametrize("start", [b'["', b'{"a":', b'"\\u', b'{"\\', b'{"a\\', b"\\u12", b'{"a":\n', b"[\n", b"{}\n{"])
+def test_hostile_text_is_read_in_linear_time(start: bytes) -> None:
+    began = time.process_time()
+    assert decode(start * (50_000 // len(start)))
+    assert time.process_time() - began < 2
 
 
 @given(st.binary(max_size=200))
