@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STEP := @sh local/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench clean
+.PHONY: help install run test lint bench clean mono
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## List these targets
 run: install ## Start the collector and all it needs on this machine, send sample traffic, print a usage report
 	@$(BIN)/python -m local.stack
 
-test: lint .conformance/.installed ## Lint, then run all tests; they start the services they need and stop them
+test: lint .conformance/.installed mono ## Lint, then run all tests; they start the services they need and stop them
 	@$(BIN)/python -m pytest
 
 lint: install ## Check style, format and types
@@ -43,6 +43,14 @@ clean: ## Remove what was installed and all caches (the data of `make run` stays
 	$(STEP) "pip" $(PIP) --upgrade pip
 	$(STEP) "Python packages" $(PIP) -r requirements-dev.txt
 	@touch $@
+
+# The tests run the C# of the policies. Debian's and Ubuntu's packages; elsewhere Mono has to be there.
+MONO := mono-mcs mono-runtime libnewtonsoft-json5.0-cil
+mono:
+	@{ command -v mcs && command -v mono && test -e /usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll; } >/dev/null || { \
+	{ command -v apt-get && test "$$(id -u)" = 0; } >/dev/null || { \
+	echo "error: the tests of the policies need Mono: as root, apt-get install --no-install-recommends $(MONO)" >&2; exit 1; }; \
+	sh local/step.sh "Mono" sh -c 'apt-get update && apt-get install -y --no-install-recommends $(MONO)'; }
 
 .conformance/.installed: tests/conformance/requirements.txt | .venv/.installed
 	@rm -rf .conformance
