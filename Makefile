@@ -62,5 +62,5 @@ node_modules/.installed: package.json package-lock.json
 	echo "error: node and npm were not found; Azurite needs Node.js 20 or later" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
 	echo "error: Node.js $$(node --version) is too old; Azurite needs 20 or later" >&2; exit 1; }
-	$(STEP) "Azurite" npm ci --no-progress
+	$(STEP) "Azurite package" npm ci --no-progress
 	@touch $@

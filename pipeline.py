@@ -68,7 +68,9 @@ async def ingest(
     committed = await services.ledger.commit(collected.calls, events[0].origin.writer)
     dead_letters = collected.dead_letters + [_refused(call, why) for call, why in committed.refused]
     await services.dead_letters.set_aside(dead_letters)
-    report = _report(events, collected.received, committed, len(dead_letters), started, now())
+    report = _report(
+        events, collected.received, committed, sum(letter.records for letter in dead_letters), started, now()
+    )
     log.info("%s", json.dumps({"event": "batch", "invocation_id": invocation_id, **asdict(report)}))
     return report
 
@@ -76,7 +78,7 @@ async def ingest(
 def _refused(call: Call, why: str) -> DeadLetter:
     return DeadLetter(
         origin=call.origin,
-        position=0,
+        position=call.position,
         reason=REJECTED_BY_STORE,
         field=None,
         expected="a row that Table Storage accepts",

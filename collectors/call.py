@@ -33,7 +33,7 @@ class UsageReading(NamedTuple):
     missing_reason: MissingReason | None
 
 
-def read_call(event: UsageEvent, origin: Origin) -> Call:
+def read_call(event: UsageEvent, origin: Origin, position: int = 0) -> Call:
     """Raises BadRecord if the event's own `usage` states a count that cannot be one."""
     reading = read_usage(event)
     app, app_source = resolve_app(event)
@@ -70,6 +70,7 @@ def read_call(event: UsageEvent, origin: Origin) -> Call:
         error_source=(error.source or None) if error else None,
         error_reason=(error.reason or None) if error else None,
         requested_model=event.model or None,
+        position=position,
     )
 
 

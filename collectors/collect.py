@@ -24,8 +24,15 @@ _LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
 _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
 
 
+MAX_DEAD_LETTERS = 100
+"""Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
+
+
 class Collected(NamedTuple):
-    """`received` is the number of records: each is in `calls` or in `dead_letters`, in the order of arrival."""
+    """`received` is the number of records: each is in `calls` or in `dead_letters`, in the order of arrival.
+
+    Of an event's very many bad records, the last dead letter stands for the rest (`records`).
+    """
 
     received: int
     calls: list[Call]
@@ -38,13 +45,18 @@ def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
     calls: list[Call] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
+        bad = 0
         for position, found in enumerate(_records(event.body)):
             received += 1
             outcome = _read(found, event, position, oldest)
             if isinstance(outcome, Call):
                 calls.append(outcome)
-            else:
+                continue
+            bad += 1
+            if bad <= MAX_DEAD_LETTERS:
                 dead_letters.append(outcome)
+            else:
+                dead_letters[-1] = dead_letters[-1]._replace(records=bad - MAX_DEAD_LETTERS + 1)
     return Collected(received, calls, dead_letters)
 
 
@@ -84,7 +96,7 @@ def _read(found: Found, event: RawEvent, position: int, oldest: datetime) -> Cal
         delivery = Delivery(
             found.call_id or delivery_id(event.origin, position), found.sent, event.origin.enqueued_time
         )
-        call = read_call(dialect.read(record, delivery), event.origin)
+        call = read_call(dialect.read(record, delivery), event.origin, position)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:

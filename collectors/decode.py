@@ -44,6 +44,8 @@ def _is_whole(record: Record | BadRecord) -> bool:
 
 def _records(value: object) -> list[Record | BadRecord]:
     items = value if isinstance(value, list) else [value]
+    if not items:
+        return [BadRecord(NOT_JSON, None, "at least one JSON object", describe(items))]
     return [
         item if isinstance(item, dict) else BadRecord(NOT_JSON, None, "a JSON object", describe(item)) for item in items
     ]

@@ -49,6 +49,7 @@ def _entity(letter: DeadLetter) -> Entity:
         "position": letter.position,
         "enqueued_time_utc": enqueued.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "size_bytes": letter.size_bytes,
+        "records": letter.records,
     }
     for name in ("reason", "field", "expected", "got", "dialect", "request_id"):
         value = getattr(letter, name)

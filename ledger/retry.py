@@ -1,16 +1,19 @@
 """Do things again: how long to wait, how often to try, and writes that may be repeated as they are."""
 
 import asyncio
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, Store, StoreBusy
+from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, Refused, Store, StoreBusy
 from models.errors import StoreUnavailable
 
 T = TypeVar("T")
+log = logging.getLogger("usage_collector")
+
 Sleep = Callable[[float], Awaitable[None]]
 
 MAX_ATTEMPTS = 6
@@ -46,4 +49,16 @@ async def upsert_all(store: Store, entities: Iterable[Entity], sleep: Sleep = as
         left = list(rows.values())
         while left:
             chunk, left = left[:MAX_TRANSACTION_ENTITIES], left[MAX_TRANSACTION_ENTITIES:]
-            await insist(partial(store.upsert, chunk), sleep)
+            await _upsert(store, chunk, sleep)
+
+
+async def _upsert(store: Store, rows: list[Entity], sleep: Sleep) -> None:
+    """A row that the service will never take must not hold up the others, nor its batch for ever: it is logged."""
+    try:
+        await insist(partial(store.upsert, rows), sleep)
+    except Refused as refusal:
+        if len(rows) == 1:
+            log.error("%s %s is refused: %s", rows[0]["PartitionKey"], rows[0]["RowKey"], refusal)
+            return
+        for row in rows:
+            await _upsert(store, [row], sleep)

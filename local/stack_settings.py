@@ -29,7 +29,7 @@ class StackSettings:
 
         if env.get("SAMPLE", "") not in ("", "0", "1"):
             raise PartError(f"SAMPLE should be 0 or 1, not {env['SAMPLE']!r}")
-        return cls(
+        settings = cls(
             port("HTTP_PORT", 7071),
             port("AMQP_PORT", 5672),
             port("TABLE_PORT", 10002),
@@ -37,6 +37,10 @@ class StackSettings:
             Path(env.get("DATA_DIR") or ".data").resolve(),
             env.get("SAMPLE") != "0",
         )
+        numbers = list(settings.ports.values())
+        if same := [name for name, number in settings.ports.items() if numbers.count(number) > 1]:
+            raise PartError(f"{' and '.join(same)} are the same port, and each part needs its own")
+        return settings
 
     @property
     def ports(self) -> dict[str, int]:

@@ -31,7 +31,8 @@ class Call(NamedTuple):
 
     `request_id` is the call's identity (a GUID in lower case without braces, or the sender's own string).
     `app` is who pays and `app_source` how that was known. `model` is what answered, `deployment` what was asked for.
-    `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds.
+    `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds. `position` is the
+    record's place in its event.
     """
 
     request_id: str
@@ -62,6 +63,7 @@ class Call(NamedTuple):
     error_source: str | None = None
     error_reason: str | None = None
     requested_model: str | None = None
+    position: int = 0
 
     @property
     def failed(self) -> bool:

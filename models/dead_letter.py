@@ -14,7 +14,9 @@ REJECTED_BY_STORE: Final = "rejected_by_store"
 
 
 class DeadLetter(NamedTuple):
-    """`position` is the record's place in its event (0 for the first). `dialect` is None if none was recognised."""
+    """`records` is 1, or where an event has very many bad records, the number of those from `position` on.
+
+    `position` is the record's place in its event (0 for the first). `dialect` is None if none was recognised."""
 
     origin: Origin
     position: int
@@ -25,3 +27,4 @@ class DeadLetter(NamedTuple):
     dialect: str | None = None
     request_id: str | None = None
     size_bytes: int = 0
+    records: int = 1

@@ -44,10 +44,12 @@ def usage_query(parameters: Parameters, now: datetime, dimensions: Sequence[str]
 
     A range that does not lie on full hours is widened to them; the answer says which range it covers.
     """
-    known = ("from", "to", "granularity", "group_by", "format", "app", "model", *dimensions)
+    known = ("from", "to", "tz", "granularity", "group_by", "format", "app", "model", *dimensions)
     refuse_unknown(parameters, known, hints={name: _not_aggregated(name) for name in DIMENSIONS})
     start, end = time_range(parameters, now, max_days, DEFAULT_RANGE)
     granularity = one_of(parameters, "granularity", GRANULARITIES, "hour")
+    if (zone := single(parameters, "tz")) not in (None, "UTC"):
+        raise QueryError("invalid_parameter", f"tz is {zone!r:.60}, expected UTC (the only one so far)", "tz")
     return UsageQuery(
         start=start,
         end=end,

@@ -16,6 +16,7 @@ from local.functions_host.settings import ConfigurationError
 HOST = "127.0.0.1"
 STATUS = {"id": "local", "state": "Running", "version": "4.0-local"}
 _BODY_LIMIT_BYTES = 100 * 1024 * 1024
+_LINE_LIMIT_BYTES = 64 * 1024  # of the request line: an app may have a limit of its own, and its own words for it
 _SET_BY_THE_SERVER = {"content-length", "transfer-encoding", "connection", "date"}
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,9 @@ class HttpServer:
         application = web.Application(client_max_size=_BODY_LIMIT_BYTES)
         application.router.add_get("/admin/host/status", self._status)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=shutdown_seconds)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=shutdown_seconds, max_line_size=_LINE_LIMIT_BYTES
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, HOST, self._port).start()

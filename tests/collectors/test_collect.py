@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.collect import collect
+from collectors.decode import decode
 from collectors.dialects import usage_event as usage_event_dialect
 from models.event import UsageEvent
 from models.measures import measures_of
@@ -238,3 +239,23 @@ def test_a_fault_of_our_own_sets_the_record_aside_instead_of_blocking_the_partit
     assert [(letter.reason, letter.got) for letter in result.dead_letters] == [
         ("unreadable", "a fault of type KeyError")
     ]
+
+
+def test_very_many_bad_records_of_one_event_are_few_dead_letters_that_count_them() -> None:
+    """Half a million of them fit in an event; writing each would hold up the partition."""
+    result = collect([raw_event(b"[" + b"1," * 5000 + b"1]"), raw_event([usage_event(), 1])], NOON - timedelta(days=9))
+    assert len(result.dead_letters) == 101
+    assert [letter.records for letter in result.dead_letters[98:]] == [1, 4902, 1]
+    assert result.received == len(result.calls) + sum(letter.records for letter in result.dead_letters) == 5003
+
+
+@pytest.mark.parametrize("body", [b"[]", b"[[]]"])
+def test_an_event_of_nothing_leaves_a_trace(body: bytes) -> None:
+    result = collect([raw_event(body)], NOON - timedelta(days=9))
+    assert len(result.dead_letters) == 1
+
+
+def test_half_a_letter_harms_no_other_letter() -> None:
+    """A repetition without the bad neighbour would otherwise be another app's call."""
+    body = b'[{"a": "x\\ud83d\\ude00"}, {"b": "\\ud800"}]'
+    assert decode(body) == [{"a": "x\N{GRINNING FACE}"}, {"b": "\ufffd"}]

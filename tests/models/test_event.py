@@ -14,7 +14,8 @@ from models.event import MAX_TEXT_LENGTH, UsageEvent, describe, parse_rfc3339, r
 from tests.support.events import raw_event, usage_event
 
 TEXTS = ["app_id", "subscription_id", "subscription_name", "product_id", "user_id", "api_id", "operation_id",
-         "gateway_id", "region", "backend_id", "client_ip", "method", "deployment", "model", "response_model"]  # fmt: skip
+         "gateway_id", "region", "backend_id", "client_ip", "method", "deployment", "model",
+         "response_model"]  # fmt: skip
 
 NO_TEXT: list[Any] = [5, 1.5, True, ["x"], {"a": 1}]
 NO_NUMBER: list[Any] = ["5", True, [1], {"a": 1}]
