@@ -35,6 +35,3 @@ class AggregateCache:
         self._rows.move_to_end((partition, row_key))
         if len(self._rows) > self._limit:
             self._rows.popitem(last=False)
-
-    def __len__(self) -> int:
-        return len(self._rows)

@@ -10,6 +10,7 @@ from typing import Final
 from azure.data.tables import EdmType, EntityProperty
 
 from ledger.retry import Sleep, upsert_all
+from ledger.rows import utc_text
 from ledger.store import Entity, Store
 from models.dead_letter import DeadLetter
 from models.keys import escape_key
@@ -47,7 +48,7 @@ def _entity(letter: DeadLetter) -> Entity:
         "partition": origin.partition,
         "sequence_number": EntityProperty(origin.sequence_number, EdmType.INT64),
         "position": letter.position,
-        "enqueued_time_utc": enqueued.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "enqueued_time_utc": utc_text(enqueued),
         "size_bytes": letter.size_bytes,
         "records": letter.records,
     }

@@ -48,6 +48,11 @@ def hour_of(timestamp: datetime) -> str:
     return f"{timestamp.year:04}{timestamp.month:02}{timestamp.day:02}{timestamp.hour:02}"
 
 
+def utc_text(time: datetime) -> str:
+    """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
     """The cell of a call, given the names of the configured dimensions."""
     return Cell(hour_of(call.timestamp), call.model, tuple((name, _dimension(call, name)) for name in dimensions))
@@ -87,8 +92,8 @@ def call_entity(call: Call, partition: str, row_key: str, commit_id: str) -> Ent
         "PartitionKey": partition,
         "RowKey": row_key,
         COMMIT_ID: commit_id,
-        "timestamp_utc": call.timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "enqueued_time_utc": call.origin.enqueued_time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp_utc": utc_text(call.timestamp),
+        "enqueued_time_utc": utc_text(call.origin.enqueued_time),
         "hub": call.origin.hub,
         "partition": call.origin.partition,
         "sequence_number": EntityProperty(call.origin.sequence_number, EdmType.INT64),

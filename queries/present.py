@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from queries.answer import Answer, figures
+from queries.spans import utc_text
 
 CSV_TYPE = "text/csv; charset=utf-8"
 JSON_TYPE = "application/json"
@@ -17,8 +18,8 @@ def as_json(answer: Answer) -> str:
     query = answer.query
     return json.dumps(
         {
-            "from": query.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "to": query.end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "from": utc_text(query.start),
+            "to": utc_text(query.end),
             "granularity": query.granularity,
             "group_by": list(query.group_by),
             "tz": "UTC",

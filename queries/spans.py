@@ -32,10 +32,15 @@ def row_time(row_key: str) -> str:
     return row_key.split("|", 2)[1]
 
 
+def utc_text(hour: datetime) -> str:
+    """A full hour in UTC as answers show it, in RFC 3339."""
+    return hour.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def bucket_start(row_key: str, granularity: Granularity, start: datetime) -> str:
     """The RFC 3339 start of the bucket that a row falls in; for `total`, the start of the range."""
     if granularity == "total":
-        return start.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return utc_text(start)
     time = row_time(row_key)
     month, day, hour = f"{time[:4]}-{time[4:6]}", time[6:8] or "01", time[8:10] or "00"
     if granularity == "month":
