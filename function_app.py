@@ -4,6 +4,7 @@ Importing this needs no settings and no network. The API is imported when it is 
 takes the collection down.
 """
 
+import os
 import typing
 
 import azure.functions as func
@@ -11,31 +12,62 @@ import azure.functions as func
 app = func.FunctionApp()
 
 
-# The checkpoint moves past a batch whether or not its function failed; only a retry policy holds it. So: for ever.
-# (learn.microsoft.com, "Azure Functions reliable event processing"; why that is safe: docs/architecture.md)
+def _counts(hub: str) -> typing.Callable[[typing.Any], typing.Any]:
+    """The trigger of a function that counts what comes from the hub which the app setting `hub` names.
+
+    The checkpoint moves past a batch whether or not its function failed; only a retry policy holds it. So: for ever.
+    (learn.microsoft.com, "Azure Functions reliable event processing"; why that is safe: docs/architecture.md)
+    """
+    trigger = app.event_hub_message_trigger(
+        arg_name="events",
+        event_hub_name=f"%{hub}%",
+        consumer_group="%CONSUMER_GROUP%",
+        connection="EventHubConnection",
+        cardinality=func.Cardinality.MANY,
+        data_type=func.DataType.BINARY,
+    )
+    retry = app.retry(
+        strategy="exponential_backoff",
+        max_retry_count="-1",
+        minimum_interval="00:00:01",
+        maximum_interval="00:01:00",
+    )
+    return lambda function: trigger(retry(function))
+
+
 @app.function_name("collect_usage_events")
-@app.event_hub_message_trigger(
-    arg_name="events",
-    event_hub_name="%USAGE_EVENTS_HUB%",
-    consumer_group="%CONSUMER_GROUP%",
-    connection="EventHubConnection",
-    cardinality=func.Cardinality.MANY,
-    data_type=func.DataType.BINARY,
-)
-@app.retry(
-    strategy="exponential_backoff",
-    max_retry_count="-1",
-    minimum_interval="00:00:01",
-    maximum_interval="00:01:00",
-)
+@_counts("USAGE_EVENTS_HUB")
 async def collect_usage_events(events: typing.List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
     """Count a batch. `typing.List` because the worker's loader refuses `list[...]` here."""
+    await _ingest(events, context)
+
+
+if os.environ.get("GATEWAY_LOGS_HUB"):  # a trigger whose hub is not named would keep the whole app from starting
+
+    @app.function_name("collect_gateway_logs")
+    @_counts("GATEWAY_LOGS_HUB")
+    async def collect_gateway_logs(events: typing.List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
+        """Join a batch of the gateway's own logs with the calls they tell of."""
+        await _ingest(events, context)
+
+
+async def _ingest(events: list[func.EventHubEvent], context: func.Context) -> None:
     from collectors.hub import raw_events
     from pipeline import ingest
     from services import get
 
     services = get()
     await ingest(raw_events(events, services.settings.usage_events_hub), services, context.invocation_id)
+
+
+@app.function_name("settle_pending")
+@app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
+async def settle_pending(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every minute: count the calls whose other half did not come in time."""
+    from pipeline import settle
+    from services import get
+
+    await settle(get(), context.invocation_id)
 
 
 @app.function_name("usage")
@@ -59,6 +91,13 @@ async def models(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("models", req)
 
 
+@app.function_name("events")
+@app.route("events", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def events(req: func.HttpRequest) -> func.HttpResponse:
+    """Usage events, for the hub: docs/api.md."""
+    return await _answer("events", req)
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
@@ -70,5 +109,5 @@ async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
     from api.endpoints import answer
 
     # params holds one value a name and loses empty ones, so the query string is read from the URL
-    response = await answer(endpoint, req.url, dict(req.headers))
+    response = await answer(endpoint, req.url, dict(req.headers), req.get_body())
     return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

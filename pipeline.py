@@ -1,6 +1,7 @@
 """The way of a batch: hub events -> calls and dead letters -> tables. Read this first.
 
 collectors.collect   what the events say (pure)
+ledger.pending       the halves of calls that the gateway tells in several records meet
 ledger.directory     which apps and models there are
 ledger.commit        each call counted exactly once
 ledger.dead_letters  what could not be read, set aside with the reason
@@ -12,11 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from collectors.collect import collect
+from collectors.collect import Collected, collect
+from collectors.identity import is_made_up
 from ledger.commit import CommitReport
+from ledger.pending import Meeting
+from ledger.settle import SettleReport, settle_pending
 from models.call import Call
 from models.dead_letter import REJECTED_BY_STORE, DeadLetter
+from models.half import Half
 from models.origin import RawEvent
 from services import Services
 from services import now as wall_clock
@@ -26,9 +32,11 @@ log = logging.getLogger("usage_collector")
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What became of every record of a batch: received = counted + duplicate + dead_lettered.
+    """What became of every record of a batch: received = counted + duplicate + joined + pending + dead_lettered.
 
-    `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was
+    `joined` records told another part of a call than the one that is counted; `pending` ones wait for such a part.
+    `corrected` calls were counted before without their usage. `ignored` records are knowingly not about a call, and not
+    among the received. `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was
     not as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest event, `milliseconds`
     the time the batch took.
     """
@@ -41,7 +49,11 @@ class BatchReport:
     received: int
     counted: int
     duplicate: int
+    joined: int
+    pending: int
     dead_lettered: int
+    corrected: int
+    ignored: int
     transactions: int
     entities: int
     requests: int
@@ -63,15 +75,39 @@ async def ingest(
         return None
     started = time.monotonic()
     oldest = now() - timedelta(days=services.settings.call_retention_days)
-    collected = collect(events, oldest)
-    await services.directory.enter(collected.calls)
-    committed = await services.ledger.commit(collected.calls, events[0].origin.writer)
+    collected = collect(events, oldest, estimate_usage=services.settings.estimate_usage)
+    whole, halves = _told_apart(collected, bool(services.settings.gateway_logs_hub))
+    meetings = await services.pending.meet(halves, now())
+    joined = [call for meeting in meetings for call in (meeting.verdict.call, *meeting.verdict.moved) if call]
+    calls = whole + joined
+    await services.directory.enter(calls)
+    committed = await services.ledger.commit(calls, events[0].origin.writer)
     dead_letters = collected.dead_letters + [_refused(call, why) for call, why in committed.refused]
+    dead_letters += [
+        _refused(meeting.records[0].call, meeting.refused) for meeting in meetings if meeting.refused is not None
+    ]
     await services.dead_letters.set_aside(dead_letters)
-    report = _report(
-        events, collected.received, committed, sum(letter.records for letter in dead_letters), started, now()
-    )
+    report = _report(events, collected, tally(meetings, committed), committed, dead_letters, started, now())
     log.info("%s", json.dumps({"event": "batch", "invocation_id": invocation_id, **asdict(report)}))
+    return report
+
+
+def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Half]]:
+    """The calls to count at once, and what has to meet other halves first. Where the gateway's logs come too, a call
+    with a request_id of its own is such a half: its log must find that it was counted."""
+    if not joins:
+        return collected.calls, collected.halves
+    whole = [call for call in collected.calls if is_made_up(call.request_id)]
+    parts = [Half("policy", call, waits=False) for call in collected.calls if not is_made_up(call.request_id)]
+    return whole, parts + collected.halves
+
+
+async def settle(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> SettleReport:
+    """Count the calls whose other half did not come by the deadline. Raises if the tables do not answer."""
+    report = await settle_pending(services.pending, services.ledger, services.directory, now())
+    await services.dead_letters.set_aside([_refused(call, why) for call, why in report.refused])
+    figures = asdict(report) | {"refused": len(report.refused)}
+    log.info("%s", json.dumps({"event": "settle", "invocation_id": invocation_id, **figures}))
     return report
 
 
@@ -87,11 +123,40 @@ def _refused(call: Call, why: str) -> DeadLetter:
     )
 
 
+class Tally(NamedTuple):
+    """The records of a batch by what became of them, but for the dead letters."""
+
+    counted: int
+    duplicate: int
+    joined: int
+    pending: int
+
+
+def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
+    """One record of a call that was counted now is `counted`. The others are `joined` if they told something new of it
+    and `duplicate` if not."""
+    counted = {id(call) for call in committed.counted}
+    met = {id(meeting.verdict.call) for meeting in meetings}
+    joined = sum(id(call) not in met for call in committed.corrected)
+    duplicate = sum(id(call) not in met for call in committed.duplicates)
+    pending = 0
+    for meeting in meetings:
+        once = meeting.refused is not None or id(meeting.verdict.call) in counted
+        new = max(meeting.new - once, 0)
+        duplicate += len(meeting.records) - once - new
+        if meeting.waits:
+            pending += new
+        else:
+            joined += new
+    return Tally(len(committed.counted), duplicate, joined, pending)
+
+
 def _report(
     events: Sequence[RawEvent],
-    received: int,
+    collected: Collected,
+    became: Tally,
     committed: CommitReport,
-    dead_lettered: int,
+    dead_letters: Sequence[DeadLetter],
     started: float,
     now: datetime,
 ) -> BatchReport:
@@ -102,10 +167,11 @@ def _report(
         first_sequence_number=first.sequence_number,
         last_sequence_number=last.sequence_number,
         events=len(events),
-        received=received,
-        counted=committed.counted,
-        duplicate=committed.duplicates,
-        dead_lettered=dead_lettered,
+        received=collected.received,
+        **became._asdict(),
+        dead_lettered=sum(letter.records for letter in dead_letters),
+        corrected=len(committed.corrected),
+        ignored=collected.ignored,
         transactions=committed.transactions,
         entities=committed.entities,
         requests=committed.requests,

@@ -8,19 +8,24 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, rows
+from ledger import dead_letters, directory, pending, rows
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
+from ledger.pending import Pending
 from ledger.store import Store, TableStore
+from models.errors import SettingsError
 from settings import Settings
+
+if TYPE_CHECKING:
+    from hub_sender import HubSender
 
 
 @dataclass(slots=True)
@@ -31,19 +36,29 @@ class Services:
     usage: Store
     ledger: Ledger
     directory: Directory
+    pending: Pending
     dead_letters: DeadLetters
     tables: TableServiceClient
+    hub_sender: "HubSender | None" = field(default=None, init=False)
+
+    def sender(self) -> "HubSender":
+        """Sends to the hub of usage events. Raises SettingsError if the settings name no connection for it."""
+        if self.hub_sender is None:
+            self.hub_sender = _hub_sender(self.settings)
+        return self.hub_sender
 
     async def close(self) -> None:
         """Close the connections."""
         await self.tables.close()
+        if self.hub_sender is not None:
+            await self.hub_sender.close()
 
 
 def build(environment: Mapping[str, str]) -> Services:
     """Services for the settings in `environment`. Opens no connection. Raises SettingsError."""
     settings = Settings.from_environment(environment)
     # The worker sets the root logger to INFO, where the SDK logs every request with its headers: 2.6 KB a small batch.
-    for name in ("azure.core", "azure.identity"):
+    for name in ("azure.core", "azure.identity", "azure.eventhub"):
         logging.getLogger(name).setLevel(logging.WARNING)
     tables = _tables(settings)
 
@@ -61,6 +76,13 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         directory=Directory(table(directory.TABLE)),
+        pending=Pending(
+            table(pending.TABLE),
+            deadline=timedelta(seconds=settings.join_deadline_seconds),
+            # an event older than the call rows is set aside, so nothing can come that would need the rest
+            retention=timedelta(days=settings.call_retention_days + 1),
+            concurrency=settings.commit_concurrency,
+        ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
         tables=tables,
     )
@@ -75,6 +97,24 @@ def _tables(settings: Settings) -> TableServiceClient:
 
     credential = DefaultAzureCredential(managed_identity_client_id=settings.tables_client_id)
     return TableServiceClient(endpoint=settings.tables_endpoint or "", credential=credential, **options)
+
+
+def _hub_sender(settings: Settings) -> "HubSender":
+    from hub_sender import HubSender  # loaded only where something is posted
+
+    if settings.hub_connection_string:
+        return HubSender.from_connection_string(settings.hub_connection_string, settings.usage_events_hub)
+    if settings.hub_namespace:
+        from azure.identity.aio import DefaultAzureCredential
+
+        credential = DefaultAzureCredential(managed_identity_client_id=settings.hub_client_id)
+        return HubSender.with_identity(settings.hub_namespace, settings.usage_events_hub, credential)
+    raise SettingsError(
+        [
+            "EventHubConnection__fullyQualifiedNamespace is not set: expected <namespace>.servicebus.windows.net "
+            "(or EventHubConnection with a connection string)"
+        ]
+    )
 
 
 _services: WeakKeyDictionary[asyncio.AbstractEventLoop, Services] = WeakKeyDictionary()

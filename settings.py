@@ -7,12 +7,13 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 from models.call import DIMENSIONS
 from models.errors import SettingsError
 
-HOST_SETTINGS: Final = ("AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "EventHubConnection", "CONSUMER_GROUP")
+HOST_SETTINGS: Final = ("AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "CONSUMER_GROUP")
 """Read by the Functions host, not by this module."""
 
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
@@ -22,16 +23,23 @@ DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 class Settings:
     """Checked settings. Either `tables_connection_string` or `tables_endpoint` (with an identity) is given.
 
+    For sending to a hub: `hub_connection_string`, else `hub_namespace` (a host name, with an identity), or neither.
     `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond
-    app and model.
+    app and model. Without `gateway_logs_hub` no logs of the gateway's own are expected.
     """
 
     tables_connection_string: str | None
     tables_endpoint: str | None
     tables_client_id: str | None
+    hub_connection_string: str | None
+    hub_namespace: str | None
+    hub_client_id: str | None
     table_prefix: str
     usage_events_hub: str
+    gateway_logs_hub: str | None
+    join_deadline_seconds: int
     dimensions: tuple[str, ...]
+    estimate_usage: bool
     call_retention_days: int
     commit_concurrency: int
     cache_rows: int
@@ -45,15 +53,22 @@ class Settings:
         """Raises SettingsError that lists every fault."""
         reader = _Reader(environment)
         connection_string, endpoint = reader.storage()
+        hub_connection_string, hub_namespace = reader.hub()
         settings = cls(
             tables_connection_string=connection_string,
             tables_endpoint=endpoint,
             tables_client_id=reader.text("UsageStorage__clientId") or reader.text("AZURE_CLIENT_ID"),
+            hub_connection_string=hub_connection_string,
+            hub_namespace=hub_namespace,
+            hub_client_id=reader.text("EventHubConnection__clientId") or reader.text("AZURE_CLIENT_ID"),
             table_prefix=reader.matching(
                 "TABLE_PREFIX", r"[A-Za-z][A-Za-z0-9]{0,30}|", "a letter, then up to 30 letters or digits"
             ),
             usage_events_hub=reader.required("USAGE_EVENTS_HUB", "the name of the hub that receives usage events"),
+            gateway_logs_hub=reader.text("GATEWAY_LOGS_HUB"),
+            join_deadline_seconds=reader.number("JOIN_DEADLINE_SECONDS", 3600, 1, 7 * 86_400, "seconds"),
             dimensions=reader.dimensions("AGGREGATE_DIMENSIONS", DEFAULT_DIMENSIONS),
+            estimate_usage=reader.estimate_usage(),
             call_retention_days=reader.number("CALL_RETENTION_DAYS", 90, 1, 3650, "days"),
             commit_concurrency=reader.number("COMMIT_CONCURRENCY", 16, 1, 256, "transactions"),
             cache_rows=reader.number("CACHE_ROWS", 20_000, 100, 1_000_000, "rows"),
@@ -71,13 +86,28 @@ def _is_connection_string(text: str) -> bool:
     """True for what azure-data-tables takes: the emulator's short form, or pairs with an account and its key."""
     if text.rstrip(";").lower() == "usedevelopmentstorage=true":
         return True
-    pairs = [part.partition("=") for part in text.rstrip(";").split(";")]
-    values = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    values = _pairs(text)
     try:
         key = base64.b64decode(values.get("accountkey", ""), validate=True)
     except ValueError:
         return False
     return all(values.values()) and "accountname" in values and bool(key)
+
+
+def _is_hub_connection_string(text: str) -> bool:
+    """True for what azure-eventhub takes: an endpoint, with a key and its name or with a signature."""
+    values = _pairs(text)
+    with_key = "sharedaccesskeyname" in values and "sharedaccesskey" in values
+    return (
+        re.match(r"sb://[^/]", values.get("endpoint", "")) is not None
+        and all(values.values())
+        and with_key != ("sharedaccesssignature" in values)
+    )
+
+
+def _pairs(connection_string: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in connection_string.rstrip(";").split(";")]
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 class _Reader:
@@ -122,6 +152,30 @@ class _Reader:
                 "(or UsageStorage with a connection string)"
             )
         return connection_string, endpoint
+
+    def hub(self) -> tuple[str | None, str | None]:
+        """The same settings with which the Functions host reads the hubs; a connection string goes before a namespace,
+        as with the host. None is no fault here, since only sending needs one."""
+        connection_string = self.text("EventHubConnection")
+        namespace = self.text("EventHubConnection__fullyQualifiedNamespace")
+        if connection_string and not _is_hub_connection_string(connection_string):
+            self.faults.append(  # the value is a secret, so it is not repeated
+                "EventHubConnection is not a connection string of Event Hubs: expected "
+                "Endpoint=sb://…;SharedAccessKeyName=…;SharedAccessKey=…; "
+                "for an identity set EventHubConnection__fullyQualifiedNamespace instead"
+            )
+        if namespace and not re.fullmatch(r"[A-Za-z0-9.-]+", namespace):
+            self.faults.append(
+                f"EventHubConnection__fullyQualifiedNamespace is {namespace!r}: "
+                "expected <namespace>.servicebus.windows.net"
+            )
+        return connection_string, namespace
+
+    def estimate_usage(self) -> bool:
+        wanted = self.matching("ESTIMATE_USAGE", "[01]|", "0 or 1") == "1"
+        if wanted and find_spec("bpe_openai") is None:
+            self.faults.append("ESTIMATE_USAGE is 1: expected bpe-openai of requirements.txt to be installed")
+        return wanted
 
     def number(self, name: str, default: int, least: int, most: int, unit: str) -> int:
         value = self.text(name)

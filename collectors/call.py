@@ -71,6 +71,7 @@ def read_call(event: UsageEvent, origin: Origin, position: int = 0) -> Call:
         error_reason=(error.reason or None) if error else None,
         requested_model=event.model or None,
         position=position,
+        stage="final" if reading.missing_reason is None else "provisional",
     )
 
 

@@ -1,4 +1,4 @@
-"""The events of one batch -> calls to count and dead letters to set aside. Nothing in here is lost or raised."""
+"""The events of one batch -> calls to count, halves of calls, dead letters. Nothing in here is lost or raised."""
 
 import re
 from collections.abc import Iterable
@@ -8,13 +8,24 @@ from typing import Final, NamedTuple
 from collectors.call import read_call
 from collectors.cut import cut_member, is_cut, remains
 from collectors.decode import Record
-from collectors.dialects import DIALECTS, Dialect, body_member, call_id_of, says_whose
+from collectors.dialects import (
+    DIALECTS,
+    Dialect,
+    answer_of,
+    body_member,
+    call_id_of,
+    half_kind,
+    request_of,
+    says_whose,
+)
 from collectors.envelopes import Found, find_records
+from collectors.estimate import estimated
 from collectors.identity import Delivery, delivery_id
 from models.call import Call
 from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter
 from models.errors import BadRecord
 from models.event import describe
+from models.half import Half
 from models.origin import RawEvent
 from models.usage import MissingReason
 
@@ -29,35 +40,45 @@ MAX_DEAD_LETTERS = 100
 
 
 class Collected(NamedTuple):
-    """`received` is the number of records: each is in `calls` or in `dead_letters`, in the order of arrival.
+    """`received` is the number of records: each is in `calls`, `halves` or `dead_letters`, in the order of arrival.
 
-    Of an event's very many bad records, the last dead letter stands for the rest (`records`).
+    `halves` are records that do not tell the whole of a call. `ignored` counts those that are knowingly not about a
+    call, such as metrics and probes; they are not among the received. Of an event's very many bad records, the last
+    dead letter stands for the rest (`records`).
     """
 
     received: int
     calls: list[Call]
+    halves: list[Half]
     dead_letters: list[DeadLetter]
+    ignored: int
 
 
-def collect(events: Iterable[RawEvent], oldest: datetime) -> Collected:
-    """`oldest` is the time before which a call may no longer be recognised as counted, so that it is set aside."""
-    received = 0
+def collect(events: Iterable[RawEvent], oldest: datetime, *, estimate_usage: bool = False) -> Collected:
+    """`oldest` is the time before which a call may no longer be recognised as counted, so that it is set aside. With
+    `estimate_usage`, calls without usage get an estimate where their record has the text."""
+    records = ignored = 0
     calls: list[Call] = []
+    halves: list[Half] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
         bad = 0
         for position, found in enumerate(_records(event.body)):
-            received += 1
-            outcome = _read(found, event, position, oldest)
-            if isinstance(outcome, Call):
-                calls.append(outcome)
-                continue
-            bad += 1
-            if bad <= MAX_DEAD_LETTERS:
-                dead_letters.append(outcome)
-            else:
-                dead_letters[-1] = dead_letters[-1]._replace(records=bad - MAX_DEAD_LETTERS + 1)
-    return Collected(received, calls, dead_letters)
+            records += 1
+            match _read(found, event, position, oldest, estimate_usage):
+                case Call() as call:
+                    calls.append(call)
+                case Half() as half:
+                    halves.append(half)
+                case None:
+                    ignored += 1
+                case DeadLetter() as letter:
+                    bad += 1
+                    if bad <= MAX_DEAD_LETTERS:
+                        dead_letters.append(letter)
+                    else:
+                        dead_letters[-1] = dead_letters[-1]._replace(records=bad - MAX_DEAD_LETTERS + 1)
+    return Collected(records - ignored, calls, halves, dead_letters, ignored)
 
 
 def _records(body: bytes) -> list[Found]:
@@ -76,7 +97,9 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
-def _read(found: Found, event: RawEvent, position: int, oldest: datetime) -> Call | DeadLetter:
+def _read(
+    found: Found, event: RawEvent, position: int, oldest: datetime, estimate_usage: bool
+) -> Call | Half | DeadLetter | None:
     dialect: Dialect | None = None
     record: Record = {}
     try:
@@ -96,12 +119,25 @@ def _read(found: Found, event: RawEvent, position: int, oldest: datetime) -> Cal
         delivery = Delivery(
             found.call_id or delivery_id(event.origin, position), found.sent, event.origin.enqueued_time
         )
-        call = read_call(dialect.read(record, delivery), event.origin, position)
+        usage_event = dialect.read(record, delivery)
+        if usage_event is None:
+            return None
+        call = read_call(usage_event, event.origin, position)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
-            return call._replace(missing_reason="truncated")
-        return call
+            call = call._replace(missing_reason="truncated")
+        if estimate_usage:
+            call = estimated(
+                call,
+                body=usage_event.body,
+                whole=not (cut or usage_event.body_offset),
+                answer=answer_of(dialect, record),
+                request=request_of(dialect, record),
+            )
+        kind = half_kind(dialect)
+        follows = usage_event.usage_source == "gateway_log" and call.usage_state != "reported"
+        return Half(kind, call, waits=True) if follows or kind != "policy" else call
     except Exception as fault:  # noqa: BLE001
         bad = fault if isinstance(fault, BadRecord) else _unreadable(fault)
         request_id = call_id_of(dialect, record)

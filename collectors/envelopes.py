@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from collectors.cut import is_cut
 from collectors.decode import Record, decode
 from collectors.dialects import is_known
+from collectors.identity import CLOUD_EVENT
 from models.dead_letter import NOT_JSON
 from models.errors import BadRecord
 from models.event import describe, parse_rfc3339
@@ -91,7 +92,7 @@ def _with_attributes(found: Found, event: Record, place: int) -> Found:
     identity = json.dumps([event["source"], event["id"], place]).encode("utf-8", "replace")
     digest = hashlib.sha256(identity).hexdigest()[:32]
     return found._replace(
-        call_id=found.call_id or f"cloudevent:{digest}",
+        call_id=found.call_id or f"{CLOUD_EVENT}{digest}",
         sent=found.sent or _time(event.get("time")),
     )
 

@@ -46,8 +46,17 @@ class Delivery(NamedTuple):
         return self.sent or self.enqueued
 
 
+_DELIVERY: Final = "delivery:"
+CLOUD_EVENT: Final = "cloudevent:"
+
+
+def is_made_up(call_id: str) -> bool:
+    """True for an identity that was not the call's own: nothing else that is known of the call can have the same."""
+    return call_id.startswith((_DELIVERY, CLOUD_EVENT))
+
+
 def delivery_id(origin: Origin, position: int) -> str:
     """The same for each redelivery of an event; another if the event is sent twice. Sequence numbers start again when a
     hub is made anew, so the enqueued time is a part of it."""
     enqueued = int(origin.enqueued_time.timestamp() * 1000)
-    return f"delivery:{origin.hub}:{origin.partition}:{origin.sequence_number}:{enqueued}:{position}"
+    return f"{_DELIVERY}{origin.hub}:{origin.partition}:{origin.sequence_number}:{enqueued}:{position}"

@@ -4,7 +4,8 @@ A transaction inserts its call rows and writes its aggregate rows under their ET
 
 1. It comes through: the calls are counted.
 2. A call row is there already: that call was counted, by an earlier delivery or by ourselves in an attempt whose answer
-   was lost (then the row has our commit id). Leave it out and do the rest again.
+   was lost (then the row has our commit id). Leave it out and do the rest again. Only if the row is of an earlier stage
+   (models.call.STAGES) it is replaced under its ETag, and what it had added is taken back in the same transaction.
 3. An aggregate row is not as we thought: read it and do it all again.
 4. No answer, or a passing fault: do it all again. If it did come through, 2 says so.
 
@@ -17,11 +18,11 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from ledger.cache import AggregateCache, CachedRow
-from ledger.plan import PlannedCall, Transaction, plan
+from ledger.plan import PlannedCall, Transaction, pack, plan
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import COMMIT_ID, Cell, aggregate_entity, sums_of
 from ledger.store import Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
-from models.call import Call
+from models.call import STAGES, Call
 from models.errors import StoreUnavailable
 from models.measures import Measures, add
 
@@ -31,20 +32,27 @@ CONCURRENT_READS = 16
 
 @dataclass(slots=True)
 class CommitReport:
-    """What became of a batch's calls: each is in exactly one of `counted`, `duplicates` and `refused`.
+    """What became of a batch's calls: each is in exactly one of the lists.
 
-    `requests` are transactions sent, `transactions` those that came through, `conflicts` those that met a row that was
-    not as expected, `retries` those repeated after a passing fault.
+    `corrected` are those that took the place of an earlier stage of themselves. Calls of the stage `moved` are in none
+    but `refused`. `requests` are transactions sent, `transactions` those that came through, `conflicts` those that met
+    a row that was not as expected, `retries` those repeated after a passing fault.
     """
 
-    counted: int = 0
-    duplicates: int = 0
+    counted: list[Call] = field(default_factory=list)
+    duplicates: list[Call] = field(default_factory=list)
+    corrected: list[Call] = field(default_factory=list)
     refused: list[tuple[Call, str]] = field(default_factory=list)
     transactions: int = 0
     requests: int = 0
     conflicts: int = 0
     retries: int = 0
     entities: int = 0
+
+    def came_through(self, planned: PlannedCall) -> None:
+        """Note a call that its transaction wrote."""
+        if planned.call.stage != "moved":
+            (self.counted if planned.etag is None else self.corrected).append(planned.call)
 
 
 class Ledger:
@@ -73,13 +81,13 @@ class Ledger:
         """
         commit_id = uuid4().hex
         planned = plan(calls, self._dimensions, writer, commit_id)
-        report = CommitReport(duplicates=len(planned.duplicates))
+        report = CommitReport(duplicates=list(planned.duplicates))
         in_flight = asyncio.Semaphore(self._concurrency)
 
         async def one_partition(transactions: Sequence[Transaction]) -> None:
             async with in_flight:
                 for transaction in transactions:
-                    await self._bring_through(transaction, commit_id, report)
+                    await self._bring_through(transaction, writer, commit_id, report)
 
         outcomes = await asyncio.gather(
             *(one_partition(transactions) for transactions in planned.transactions.values()), return_exceptions=True
@@ -92,20 +100,23 @@ class Ledger:
             raise failures[0]
         return report
 
-    async def _bring_through(self, transaction: Transaction, commit_id: str, report: CommitReport) -> None:
+    async def _bring_through(self, transaction: Transaction, writer: str, commit_id: str, report: CommitReport) -> None:
         partition, left = transaction.partition, list(transaction.calls)
         busy = conflicts = 0
-        some_may_be_counted = False
+        some_are_there = False
         to_read = self._never_seen(partition, left)
         read: dict[str, CachedRow | None] = {}  # beside the cache, which may not hold all rows of a transaction
         while True:
             try:
-                if some_may_be_counted:
-                    before = len(left)
-                    left = await self._without_counted(partition, left, commit_id, report)
-                    if len(left) == before:
-                        to_read = _touched(left)
-                    some_may_be_counted = False
+                if some_are_there:
+                    before = left
+                    left = await self._without_counted(partition, left, writer, commit_id, report)
+                    to_read = _touched(left if left == before else [planned for planned in left if planned.takes])
+                    some_are_there = False
+                    if len(parts := pack(partition, left) if left else []) > 1:
+                        for part in parts:  # what replaces a row touches more rows, and they are too many now
+                            await self._bring_through(part, writer, commit_id, report)
+                        return
                 if not left:
                     return
                 if to_read:
@@ -118,8 +129,8 @@ class Ledger:
                 conflicts += 1
                 if conflicts > MAX_CONFLICTS:
                     raise StoreUnavailable(f"{conflicts} conflicts in {partition}") from conflict
-                some_may_be_counted = isinstance(conflict, RowExists) and (conflict.index or 0) < len(left)
-                to_read = [] if some_may_be_counted else _touched(left)
+                some_are_there = (conflict.index or 0) < len(left)
+                to_read = [] if some_are_there else _touched(left)
                 if conflicts > 2:
                     await self._sleep(wait_seconds(conflicts - 2))
             except StoreBusy as fault:
@@ -134,10 +145,12 @@ class Ledger:
                     return
                 # The service does not say reliably which one it will not take: alone, each is told apart.
                 for planned in left:
-                    await self._bring_through(transaction._replace(calls=(planned,)), commit_id, report)
+                    alone = transaction._replace(calls=(planned,))
+                    await self._bring_through(alone, writer, commit_id, report)
                 return
             else:
-                report.counted += len(left)
+                for planned in left:
+                    report.came_through(planned)
                 report.transactions += 1
                 return
 
@@ -150,7 +163,7 @@ class Ledger:
     ) -> None:
         """Send one transaction and remember the aggregate rows it leaves. `read` goes before the cache."""
         partition = transaction.partition
-        writes = [Write(planned.entity) for planned in calls]
+        writes = [Write(planned.entity, planned.etag) for planned in calls]
         rows: list[tuple[str, Measures]] = []
         for row_key, (cell, added) in _sums(calls).items():
             before = read[row_key] if row_key in read else self._cache.get(partition, row_key)
@@ -165,24 +178,35 @@ class Ledger:
             self._cache.put(partition, row_key, CachedRow(sums, etag))
 
     async def _without_counted(
-        self, partition: str, calls: Sequence[PlannedCall], commit_id: str, report: CommitReport
+        self, partition: str, calls: Sequence[PlannedCall], writer: str, commit_id: str, report: CommitReport
     ) -> list[PlannedCall]:
-        """The calls that have no row yet. One of ours, from an attempt whose answer was lost, is counted now."""
-        rows = await self._read(partition, [planned.row_key for planned in calls], [COMMIT_ID])
+        """The calls that have no row yet, or one of an earlier stage. One of ours, from an attempt whose answer was
+        lost, came through."""
+        rows = await self._read(partition, [planned.row_key for planned in calls], [COMMIT_ID, "stage"])
         left: list[PlannedCall] = []
+        earlier: list[PlannedCall] = []
         for planned, row in zip(calls, rows, strict=True):
             if row is None:
-                left.append(planned)
+                left.append(planned.inserted())
             elif row.columns.get(COMMIT_ID) == commit_id:
-                report.counted += 1
-            else:
-                report.duplicates += 1
+                report.came_through(planned)
+            elif STAGES.index(row.columns.get("stage", "final")) < STAGES.index(planned.call.stage):
+                earlier.append(planned)
+            elif planned.call.stage != "moved":
+                report.duplicates.append(planned.call)
+        whole = await self._read(partition, [planned.row_key for planned in earlier])
+        for planned, row in zip(earlier, whole, strict=True):
+            left.append(planned.replacing(row.columns, row.etag, writer) if row else planned.inserted())
         return left
 
     def _never_seen(self, partition: str, calls: Sequence[PlannedCall]) -> list[str]:
         """The aggregate rows whose month row this process does not know: after a start they are probably there, and
         reading them costs less than a transaction that fails. Below a known month row, a new hour is probably new."""
-        unknown = [planned for planned in calls if self._cache.get(partition, planned.aggregates[2]) is None]
+        unknown = [
+            planned
+            for planned in calls
+            if any(self._cache.get(partition, change.aggregates[2]) is None for change in planned.changes)
+        ]
         return _touched(unknown)
 
     async def _read_aggregates(self, partition: str, keys: Sequence[str]) -> dict[str, CachedRow | None]:
@@ -203,15 +227,16 @@ class Ledger:
 
 
 def _touched(calls: Sequence[PlannedCall]) -> list[str]:
-    return list({row_key: None for planned in calls for row_key in planned.aggregates})
+    return list({row_key: None for planned in calls for change in planned.changes for row_key in change.aggregates})
 
 
 def _sums(calls: Sequence[PlannedCall]) -> dict[str, tuple[Cell, Measures]]:
     """What the calls add to each aggregate row."""
     sums: dict[str, tuple[Cell, Measures]] = {}
     for planned in calls:
-        for row_key in planned.aggregates:
-            if row_key not in sums:
-                sums[row_key] = (planned.cell, {})
-            add(sums[row_key][1], planned.measures)
+        for change in planned.changes:
+            for row_key in change.aggregates:
+                if row_key not in sums:
+                    sums[row_key] = (change.cell, {})
+                add(sums[row_key][1], change.measures)
     return sums

@@ -5,10 +5,20 @@ Limits: 100 entities, 4 MiB (learn.microsoft.com, "Performing entity group trans
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ledger.rows import Cell, aggregate_row_keys, call_entity, call_row_key, cell_of, hour_of, partition_key, size_bound
+from ledger.rows import (
+    Cell,
+    aggregate_row_keys,
+    call_entity,
+    call_of,
+    call_row_key,
+    cell_of,
+    hour_of,
+    partition_key,
+    size_bound,
+)
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES, Entity
 from models.call import Call
 from models.measures import Measures, measures_of
@@ -18,18 +28,44 @@ AGGREGATE_SIZE = 40 * 1024
 """A bound for one aggregate row: its dimensions are at most a dozen texts of MAX_TEXT_LENGTH."""
 
 
+class Change(NamedTuple):
+    """What a call adds to which aggregate rows (the keys of hour, day and month)."""
+
+    cell: Cell
+    aggregates: tuple[str, str, str]
+    measures: Measures
+
+
 class PlannedCall(NamedTuple):
-    """A call with its row, and what it adds to which aggregate rows (the keys of hour, day and month)."""
+    """A call with its row and what it adds to the sums; a moved call adds nothing.
+
+    Where the row replaces the one with `etag`, what that one had added is taken back: `takes` has negative measures.
+    """
 
     call: Call
     entity: Entity
-    cell: Cell
-    measures: Measures
-    aggregates: tuple[str, str, str]
+    adds: Change | None
+    takes: Change | None = None
+    etag: str | None = None
 
     @property
     def row_key(self) -> str:
         return str(self.entity["RowKey"])
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(change for change in (self.adds, self.takes) if change is not None)
+
+    def replacing(self, columns: Mapping[str, Any], etag: str, writer: str) -> "PlannedCall":
+        """This call in the place of the call row with these columns."""
+        dimensions = [name for name in columns["dimensions"].split(",") if name]
+        before = change_of(call_of(columns), dimensions, writer)
+        takes = before and before._replace(measures={name: -amount for name, amount in before.measures.items()})
+        return self._replace(takes=takes, etag=etag)
+
+    def inserted(self) -> "PlannedCall":
+        """This call where there is no row yet."""
+        return self._replace(takes=None, etag=None)
 
 
 class Transaction(NamedTuple):
@@ -48,40 +84,48 @@ class Plan(NamedTuple):
 
 
 def plan(calls: Iterable[Call], dimensions: Sequence[str], writer: str, commit_id: str) -> Plan:
-    """The first arrival of a call is planned; the same call again in the batch is a duplicate."""
+    """Of one call that comes more than once in the batch the first is planned, or one that knows its usage; the others
+    are duplicates."""
     partitions: dict[str, dict[str, PlannedCall]] = defaultdict(dict)
     duplicates: list[Call] = []
     for call in calls:
         partition = partition_key(call.app, hour_of(call.timestamp)[:6])
         row_key = call_row_key(call)
-        if row_key in partitions[partition]:
-            duplicates.append(call)
-            continue
-        cell = cell_of(call, dimensions)
-        partitions[partition][row_key] = PlannedCall(
-            call,
-            call_entity(call, partition, row_key, commit_id),
-            cell,
-            measures_of(call),
-            aggregate_row_keys(cell, writer),
-        )
-    return Plan({key: _pack(key, list(planned.values())) for key, planned in partitions.items()}, duplicates)
+        earlier = partitions[partition].get(row_key)
+        if earlier is not None:
+            if earlier.call.stage == call.stage or call.stage == "provisional":
+                duplicates.append(call)
+                continue
+            duplicates.append(earlier.call)
+        entity = call_entity(call, partition, row_key, commit_id, dimensions)
+        partitions[partition][row_key] = PlannedCall(call, entity, change_of(call, dimensions, writer))
+    return Plan({key: pack(key, list(planned.values())) for key, planned in partitions.items()}, duplicates)
 
 
-def _pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
+def change_of(call: Call, dimensions: Sequence[str], writer: str) -> Change | None:
+    """What a call adds to the rows of `writer`, None if nothing."""
+    measures = measures_of(call)
+    if not measures:
+        return None
+    cell = cell_of(call, dimensions)
+    return Change(cell, aggregate_row_keys(cell, writer), measures)
+
+
+def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
     """Fill transactions in the order of the aggregate rows, so that calls that share rows stand together."""
-    calls.sort(key=lambda planned: planned.aggregates[::-1])
+    calls.sort(key=lambda planned: [change.aggregates[::-1] for change in planned.changes])
     transactions: list[Transaction] = []
     chosen: list[PlannedCall] = []
     rows: set[str] = set()
     size = 0
     for planned in calls:
-        more_rows = rows.union(planned.aggregates)
+        touched = [row_key for change in planned.changes for row_key in change.aggregates]
+        more_rows = rows.union(touched)
         more_size = size + size_bound(planned.entity)
         too_many = len(chosen) + 1 + len(more_rows) > MAX_TRANSACTION_ENTITIES
         if chosen and (too_many or more_size + len(more_rows) * AGGREGATE_SIZE > SIZE_LIMIT):
             transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
-            chosen, more_rows, more_size = [], set(planned.aggregates), size_bound(planned.entity)
+            chosen, more_rows, more_size = [], set(touched), size_bound(planned.entity)
         chosen.append(planned)
         rows, size = more_rows, more_size
     transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))

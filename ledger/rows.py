@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -24,7 +25,8 @@ from ledger.store import Entity
 from models.call import Call
 from models.keys import escape_key
 from models.measures import MEASURES, Measures
-from models.usage import Usage
+from models.origin import Origin
+from models.usage import Estimate, Usage
 
 TABLE: Final = "usage"
 COMMIT_ID: Final = "commit_id"
@@ -81,17 +83,23 @@ def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     return f"h|{cell.hour}|{rest}", f"d|{cell.hour[:8]}|{rest}", f"m|{cell.hour[:6]}|{rest}"
 
 
-def call_entity(call: Call, partition: str, row_key: str, commit_id: str) -> Entity:
-    """A call as its row. What is None is no column.
+def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimensions: Sequence[str]) -> Entity:
+    """A call as its row.
 
-    `commit_id` tells, after an answer that never came, whether the row that is there now is our own.
+    `commit_id` tells, after an answer that never came, whether the row that is there now is our own. `dimensions` names
+    those that its aggregate rows tell apart, so that what the call added to them can be found again.
+    """
+    keys: Entity = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id}
+    return keys | {"dimensions": ",".join(dimensions)} | call_columns(call)
+
+
+def call_columns(call: Call) -> Entity:
+    """Everything known of a call. What is None is no column.
+
     `timestamp_utc` is not named `timestamp`: every row has a `Timestamp` of the service's, and many tools do not
     tell the two apart.
     """
-    columns: dict[str, Any] = {
-        "PartitionKey": partition,
-        "RowKey": row_key,
-        COMMIT_ID: commit_id,
+    columns: Entity = {
         "timestamp_utc": utc_text(call.timestamp),
         "enqueued_time_utc": utc_text(call.origin.enqueued_time),
         "hub": call.origin.hub,
@@ -102,13 +110,43 @@ def call_entity(call: Call, partition: str, row_key: str, commit_id: str) -> Ent
         value = getattr(call, name)
         if value is not None:
             columns[name] = value
+    if call.stage != "final":
+        columns["stage"] = call.stage
     for name, count in zip(_USAGE_COLUMNS, call.usage, strict=True):
         if count is not None:
             columns[name] = EntityProperty(count, EdmType.INT64) if isinstance(count, int) else str(count)
+    for name, count in call.estimate.sums().items() if call.estimate else ():
+        columns[name] = EntityProperty(count, EdmType.INT64)
     return columns
 
 
-_CALL_COLUMNS = tuple(name for name in Call._fields if name not in ("timestamp", "usage", "origin"))
+def call_of(columns: Mapping[str, Any]) -> Call:
+    """The call that `call_columns` made these of."""
+    usage = {name: columns[name] for name in _USAGE_COLUMNS if name in columns}
+    if "audio_seconds" in usage:
+        usage["audio_seconds"] = Decimal(usage["audio_seconds"])
+    known: dict[str, Any] = dict.fromkeys(("model", "missing_reason", "usage_shape"))
+    known.update((name, columns[name]) for name in (*_CALL_COLUMNS, "stage") if name in columns)
+    origin = Origin(
+        columns["hub"],
+        columns["partition"],
+        columns["sequence_number"],
+        datetime.fromisoformat(columns["enqueued_time_utc"]),
+    )
+    timestamp = datetime.fromisoformat(columns["timestamp_utc"])
+    estimate = Estimate(columns.get("estimated_prompt_tokens"), columns.get("estimated_completion_tokens"))
+    return Call(
+        **known,
+        timestamp=timestamp,
+        usage=Usage(**usage),
+        origin=origin,
+        estimate=None if estimate == Estimate() else estimate,
+    )
+
+
+_CALL_COLUMNS = tuple(
+    name for name in Call._fields if name not in ("timestamp", "usage", "origin", "stage", "estimate")
+)
 _USAGE_COLUMNS = Usage._fields
 
 

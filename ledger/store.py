@@ -51,10 +51,11 @@ class StoreBusy(StoreError):
 
 
 class Write(NamedTuple):
-    """One operation of a transaction: an insert, or with `etag` the replacement of the row that has it."""
+    """One operation of a transaction: an insert, or with `etag` the replacement or deletion of the row that has it."""
 
     entity: Entity
     etag: str | None = None
+    delete: bool = False
 
 
 class Row(NamedTuple):
@@ -68,7 +69,7 @@ class Store(Protocol):
     """What the ledger and the queries need of a table. Every method can raise StoreBusy or Refused."""
 
     async def submit(self, writes: Sequence[Write]) -> list[str]:
-        """All writes or none; they share one PartitionKey. Returns the new ETags in order."""
+        """All writes or none; they share one PartitionKey. Returns the new ETags in order (empty for deletions)."""
 
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
         """One row, or None."""
@@ -89,18 +90,8 @@ class TableStore:
         self._table: TableClient = service.get_table_client(name)
 
     async def submit(self, writes: Sequence[Write]) -> list[str]:
-        operations: list[Any] = [
-            ("create", write.entity)
-            if write.etag is None
-            else (
-                "update",
-                write.entity,
-                {"mode": UpdateMode.REPLACE, "etag": write.etag, "match_condition": MatchConditions.IfNotModified},
-            )
-            for write in writes
-        ]
-        answers = await self._send(operations)
-        return [str(answer["etag"]) for answer in answers]
+        answers = await self._send([_operation(write) for write in writes])
+        return [str(answer.get("etag", "")) for answer in answers]
 
     async def upsert(self, entities: Sequence[Entity]) -> None:
         await self._send([("upsert", entity, {"mode": UpdateMode.MERGE}) for entity in entities])
@@ -162,6 +153,15 @@ class TableStore:
             await self._service.create_table_if_not_exists(self._name)
         except AzureError as error:
             raise StoreBusy(f"the table {self._name} cannot be created: {error}") from error
+
+
+def _operation(write: Write) -> Any:
+    if write.etag is None:
+        return "create", write.entity
+    options: dict[str, Any] = {"etag": write.etag, "match_condition": MatchConditions.IfNotModified}
+    if write.delete:
+        return "delete", write.entity, options
+    return "update", write.entity, options | {"mode": UpdateMode.REPLACE}
 
 
 def _row(entity: Mapping[str, Any]) -> Row:

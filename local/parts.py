@@ -18,7 +18,8 @@ from local.stack_settings import StackSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 USAGE_HUB = "usage-events"
-HUBS = (USAGE_HUB, "gateway-logs")
+GATEWAY_LOGS_HUB = "gateway-logs"
+HUBS = (USAGE_HUB, GATEWAY_LOGS_HUB)
 PARTITIONS = 4
 CONSUMER_GROUP = "usage-collector"
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"  # the Functions host's
@@ -123,6 +124,7 @@ def app_settings(storage: str, hub: str) -> dict[str, str]:
         "AzureWebJobsStorage": storage,
         "EventHubConnection": hub,
         "USAGE_EVENTS_HUB": USAGE_HUB,
+        "GATEWAY_LOGS_HUB": GATEWAY_LOGS_HUB,
         "CONSUMER_GROUP": CONSUMER_GROUP,
         "UsageStorage": storage,
     }

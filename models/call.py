@@ -4,9 +4,13 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from models.origin import Origin
-from models.usage import MissingReason, Usage, UsageState
+from models.usage import Estimate, MissingReason, Usage, UsageState
 
 AppSource = Literal["entra_app", "subscription", "product", "none"]
+Stage = Literal["provisional", "final", "moved"]
+STAGES: tuple[Stage, ...] = ("provisional", "final", "moved")
+"""In the order in which a call goes through them, and never back."""
+
 UNATTRIBUTED = "unattributed"
 
 DIMENSIONS: tuple[str, ...] = (
@@ -33,6 +37,9 @@ class Call(NamedTuple):
     `app` is who pays and `app_source` how that was known. `model` is what answered, `deployment` what was asked for.
     `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds. `position` is the
     record's place in its event.
+
+    `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One that
+    is `moved` was counted under this app and day until more was known of it, and is not any more: it adds nothing.
     """
 
     request_id: str
@@ -64,6 +71,8 @@ class Call(NamedTuple):
     error_reason: str | None = None
     requested_model: str | None = None
     position: int = 0
+    stage: Stage = "final"
+    estimate: Estimate | None = None
 
     @property
     def failed(self) -> bool:

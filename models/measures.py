@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from models.call import Call
-from models.usage import MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
+from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 
 Measures = dict[str, int]
 """Sums by name. A name that is absent was never reported; 0 was reported as zero."""
@@ -17,6 +17,7 @@ A last bucket holds what is slower."""
 LATENCY_BUCKETS: tuple[str, ...] = (*(f"latency_le_{bound}_ms" for bound in LATENCY_BOUNDS_MS), "latency_slower")
 AUDIO_MICROSECONDS = "audio_microseconds"
 DISAGREEING_TOTALS = "disagreeing_totals"
+EXCEEDING_PARTS = "exceeding_parts"
 
 MEASURES: tuple[str, ...] = (
     "calls",
@@ -24,20 +25,27 @@ MEASURES: tuple[str, ...] = (
     *(f"usage_{state}" for state in USAGE_STATES),
     *(f"missing_{reason}" for reason in MISSING_REASONS),
     *TOKEN_KINDS,
+    *ESTIMATED_KINDS,
     AUDIO_MICROSECONDS,
     DISAGREEING_TOTALS,
+    EXCEEDING_PARTS,
     *LATENCY_BUCKETS,
 )
 """Every name a sum can have: the counter columns of the aggregate rows."""
 
 
 def measures_of(call: Call) -> Measures:
-    """One call as sums over itself."""
+    """One call as sums over itself. A call with an estimate is not among the missing, and no part of it among the
+    reported."""
+    if call.stage == "moved":
+        return {}
     measures: Measures = {"calls": 1, f"usage_{call.usage_state}": 1}
     if call.failed:
         measures["failed_calls"] = 1
-    if call.missing_reason is not None:
+    if call.usage_state == "missing":
         measures[f"missing_{call.missing_reason}"] = 1
+    elif call.estimate is not None:
+        measures.update(call.estimate.sums())
     else:
         usage = call.usage
         for kind in TOKEN_KINDS:
@@ -48,6 +56,8 @@ def measures_of(call: Call) -> Measures:
             measures[AUDIO_MICROSECONDS] = round(usage.audio_seconds * 1_000_000)
         if usage.total_tokens_reported is not None:
             measures[DISAGREEING_TOTALS] = 1
+        if usage.parts_exceed_whole:
+            measures[EXCEEDING_PARTS] = 1
     if call.duration_ms is not None:
         measures[LATENCY_BUCKETS[bisect_left(LATENCY_BOUNDS_MS, call.duration_ms)]] = 1
     return measures

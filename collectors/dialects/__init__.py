@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from collectors.identity import Delivery
 from models.event import UsageEvent
+from models.half import HalfKind
 
 
 class Dialect(Protocol):
@@ -21,6 +22,9 @@ class Dialect(Protocol):
     LATE      the members that come after those which say whose call it was: a record whose end was cut is read only
               if the cut is in or behind one of them (default none, so that no cut record is read)
     BODY      the member of those whose text is worth reading as far as it goes
+    REQUEST   the member with what the model was asked, as JSON or as text: for estimates only (collectors/estimate.py)
+    ANSWER    the member with the text of the answer, where the record has no response body: likewise
+    HALF      for a log of the gateway's own, which kind of half its records are (models/half.py)
     """
 
     NAME: str
@@ -28,8 +32,9 @@ class Dialect(Protocol):
     def recognises(self, record: dict[str, Any]) -> bool:
         """True if the record is written in this dialect. Looks at members only, never raises."""
 
-    def read(self, record: dict[str, Any], delivery: Delivery) -> UsageEvent:
-        """The record as a usage event. Raises BadRecord, naming the dialect's own member."""
+    def read(self, record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
+        """The record as a usage event, None if it is knowingly not about a call. Raises BadRecord, naming the dialect's
+        own member."""
 
 
 def find_dialects(folders: Iterable[str]) -> tuple[Dialect, ...]:
@@ -55,6 +60,21 @@ def call_id_of(dialect: Dialect | None, record: dict[str, Any]) -> object:
 def body_member(dialect: Dialect) -> str | None:
     """The member whose text is worth reading as far as it goes."""
     return cast("str | None", getattr(dialect, "BODY", None))
+
+
+def request_of(dialect: Dialect, record: dict[str, Any]) -> object:
+    """What the model was asked, if the record says so."""
+    return record.get(getattr(dialect, "REQUEST", ""))
+
+
+def answer_of(dialect: Dialect, record: dict[str, Any]) -> object:
+    """The text of the answer, if the record has it by itself."""
+    return record.get(getattr(dialect, "ANSWER", ""))
+
+
+def half_kind(dialect: Dialect) -> HalfKind:
+    """Which half of a call the dialect's records tell."""
+    return cast("HalfKind", getattr(dialect, "HALF", "policy"))
 
 
 def says_whose(dialect: Dialect, record: dict[str, Any]) -> bool:

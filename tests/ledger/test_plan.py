@@ -30,7 +30,7 @@ def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None
     keys = []
     for partition, transactions in planned.transactions.items():
         for transaction in transactions:
-            rows = {row for each in transaction.calls for row in each.aggregates}
+            rows = {row for each in transaction.calls for change in each.changes for row in change.aggregates}
             assert transaction.calls
             assert len(transaction.calls) + len(rows) <= MAX_TRANSACTION_ENTITIES
             assert sum(size_bound(each.entity) for each in transaction.calls) <= MAX_TRANSACTION_BYTES

@@ -1,0 +1,153 @@
+"""What the halves of one call tell -> the call to count. Pure.
+
+    policy                   the policy's event: who called, and maybe the usage
+    gateway_log, llm_log     the gateway's own records of the request, and of the model's answer
+
+The first of these that is known says who called (HALF_KINDS), the policy or the llm_log what was used. A call
+is counted as soon as both are known; by a deadline it is counted with what is known then. Whatever comes after that
+corrects it: usage takes the place of none, and a call that was counted under another app or day is moved.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ledger.rows import call_columns, call_of, call_row_key, hour_of
+from ledger.store import Entity
+from models.call import Call
+from models.half import HALF_KINDS, Half, HalfKind
+
+
+class Known(NamedTuple):
+    """What is known of one call.
+
+    `complete`: a policy's event with usage was counted, so nothing more is needed of any half. `settled`: the deadline
+    has passed. `counted_as`: the halves that said who called whenever the call was to be counted; each is noted before
+    it is done, so that whoever moves the call finds all places where it may be.
+    """
+
+    halves: Mapping[HalfKind, Half]
+    complete: bool = False
+    settled: bool = False
+    counted_as: frozenset[HalfKind] = frozenset()
+
+
+NOTHING = Known({})
+
+
+class Verdict(NamedTuple):
+    """`call` is what to count, None as long as it waits. `moved` are its former places, where it is counted no more."""
+
+    call: Call | None
+    moved: list[Call]
+
+
+def learn(known: Known, halves: Iterable[Half]) -> Known:
+    """`known` and what `halves` add to it, in whatever order and however often they come."""
+    told = dict(known.halves)
+    complete = known.complete
+    for half in halves:
+        earlier = told.get(half.kind)
+        # Of several records for one half, such as the rows that the LLM log has for one request, the one with usage.
+        if earlier is None:
+            told[half.kind] = half
+        elif _has_usage(half) and not _has_usage(earlier):
+            call = half.call._replace(timestamp=earlier.call.timestamp)  # a call never changes its place by itself
+            told[half.kind] = half._replace(call=call)
+        complete = complete or (half.kind == "policy" and _has_usage(half))
+    if known.complete and "policy" not in told:
+        return known
+    return _noted(known._replace(halves=told, complete=complete))
+
+
+def settle(known: Known) -> Known:
+    """`known` when the deadline has passed."""
+    return _noted(known._replace(settled=True))
+
+
+def is_waiting(known: Known) -> bool:
+    """True if the call is neither counted nor to be counted yet."""
+    return not known.complete and bool(known.halves) and not _ready(known)
+
+
+def judge(known: Known) -> Verdict:
+    """What to count, and what no more."""
+    if not known.halves or (known.complete and "policy" not in known.halves) or not _ready(known):
+        return Verdict(None, [])
+    kind = _caller(known)
+    call = _joined(known.halves[kind], known.halves.get("llm_log"))
+    before = [known.halves[other].call for other in HALF_KINDS if other != kind and other in known.counted_as]
+    moved = [former._replace(stage="moved") for former in before if _place(former) != _place(call)]
+    return Verdict(call, moved)
+
+
+def _caller(known: Known) -> HalfKind:
+    return next(kind for kind in HALF_KINDS if kind in known.halves)
+
+
+def _ready(known: Known) -> bool:
+    if known.settled or known.complete:
+        return True
+    kind = _caller(known)
+    return kind != "llm_log" and (not known.halves[kind].waits or any(map(_has_usage, known.halves.values())))
+
+
+def _noted(known: Known) -> Known:
+    if not _ready(known):
+        return known
+    return known._replace(counted_as=known.counted_as | {_caller(known)})
+
+
+def _has_usage(half: Half) -> bool:
+    return half.call.usage_state == "reported"
+
+
+def _joined(caller: Half, log: Half | None) -> Call:
+    call = caller.call
+    if log is None or log is caller or _has_usage(caller):
+        return call
+    told = log.call
+    call = call._replace(
+        model=told.model or call.model,
+        deployment=call.deployment or told.deployment,
+        stream=told.stream if call.stream is None else call.stream,
+        region=call.region or told.region,
+    )
+    if _has_usage(log):
+        call = call._replace(
+            usage=told.usage,
+            usage_state="reported",
+            missing_reason=None,
+            usage_shape=told.usage_shape,
+            stage="final",
+        )
+    return call
+
+
+def _place(call: Call) -> tuple[str, str, str]:
+    return call.app, hour_of(call.timestamp)[:6], call_row_key(call)
+
+
+def columns_of(known: Known) -> Entity:
+    """The columns that hold it. Of a complete call it is enough to know that it is."""
+    columns: Entity = {
+        "complete": known.complete,
+        "settled": known.settled,
+        "counted_as": ",".join(sorted(known.counted_as)),
+    }
+    for kind, half in known.halves.items():
+        if not (known.complete and kind == "policy"):
+            columns[f"{kind}_waits"] = half.waits
+            columns.update((f"{kind}_{name}", value) for name, value in call_columns(half.call).items())
+    return columns
+
+
+def known_of(columns: Mapping[str, Any]) -> Known:
+    """What `columns_of` made these of."""
+    halves: dict[HalfKind, Half] = {}
+    for kind in HALF_KINDS:
+        if f"{kind}_waits" in columns:
+            start = len(kind) + 1
+            told = {name[start:]: value for name, value in columns.items() if name.startswith(f"{kind}_")}
+            halves[kind] = Half(kind, call_of(told), columns[f"{kind}_waits"])
+    counted_as = frozenset(kind for kind in HALF_KINDS if kind in columns["counted_as"].split(","))
+    return Known(halves, columns["complete"], columns["settled"], counted_as)
