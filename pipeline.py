@@ -36,9 +36,9 @@ class BatchReport:
 
     `joined` records told another part of a call than the one that is counted; `pending` ones wait for such a part.
     `corrected` calls were counted before without their usage. `ignored` records are knowingly not about a call, and not
-    among the received. `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts` met a row that was
-    not as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest event, `milliseconds`
-    the time the batch took.
+    among the received. `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts`
+    met a row that was not as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest
+    event, `milliseconds` the time the batch took.
     """
 
     hub: str

@@ -1,0 +1,41 @@
+"""Recompute every aggregate row from the call rows and print any difference."""
+
+import argparse
+import re
+from datetime import timedelta
+
+from ledger.verify import verify
+from services import Services, now
+
+HELP = "recompute all aggregates from the call rows, and print where they differ"
+MAX_PRINTED = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which partitions."""
+    parser.add_argument("--month", action="append", metavar="YYYYMM", help="repeatable; default: this month")
+    parser.add_argument("--app", action="append", help="repeatable; default: all apps of the month")
+
+
+async def run(arguments: argparse.Namespace, found: Services) -> int:
+    """Returns 1 if there is any difference. Raises ValueError for a month that is none."""
+    moment = now()
+    kept_since = moment - timedelta(days=found.settings.call_retention_days)
+    differing = calls = aggregates = 0
+    for month in arguments.month or [f"{moment:%Y%m}"]:
+        if not re.fullmatch(r"\d{4}(0[1-9]|1[0-2])", month, re.ASCII):
+            raise ValueError(f"--month is {month!r}: expected YYYYMM, such as 202611")
+        for app in arguments.app or sorted(await found.directory.apps(month)):
+            verified = await verify(found.usage, app, month, kept_since)
+            calls += verified.calls
+            aggregates += verified.aggregates
+            differing += len(verified.differences)
+            notes = [f"{verified.calls} calls", f"{verified.aggregates} aggregates"]
+            notes += [f"{verified.changing} being written"] if verified.changing else []
+            notes += [f"{verified.unverifiable} before the calls that are kept"] if verified.unverifiable else []
+            state = f"{len(verified.differences)} DIFFERENCES" if verified.differences else "agrees"
+            print(f"{month}  {app}: {state} ({', '.join(notes)})", flush=True)
+            for each in verified.differences[:MAX_PRINTED]:
+                print(f"    {each.row} {each.measure}: calls {each.from_calls}, aggregates {each.from_aggregates}")
+    print(f"{calls} calls, {aggregates} aggregates compared, {differing} differences")
+    return 1 if differing else 0
