@@ -70,6 +70,16 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
     await settle(get(), context.invocation_id)
 
 
+@app.function_name("purge_calls")
+@app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *")
+async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every ten minutes: delete call rows past their retention; the aggregates stay."""
+    from pipeline import purge
+    from services import get
+
+    await purge(get(), context.invocation_id)
+
+
 @app.function_name("usage")
 @app.route("usage", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def usage(req: func.HttpRequest) -> func.HttpResponse:

@@ -19,6 +19,7 @@ from collectors.collect import Collected, collect
 from collectors.identity import is_made_up
 from ledger.commit import CommitReport
 from ledger.pending import Meeting
+from ledger.purge import PurgeReport, purge_calls
 from ledger.settle import SettleReport, settle_pending
 from models.call import Call
 from models.dead_letter import REJECTED_BY_STORE, DeadLetter
@@ -108,6 +109,14 @@ async def settle(services: Services, invocation_id: str = "", now: Callable[[], 
     await services.dead_letters.set_aside([_refused(call, why) for call, why in report.refused])
     figures = asdict(report) | {"refused": len(report.refused)}
     log.info("%s", json.dumps({"event": "settle", "invocation_id": invocation_id, **figures}))
+    return report
+
+
+async def purge(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> PurgeReport:
+    """Delete the call rows past their retention. Raises if the tables do not answer."""
+    oldest = now() - timedelta(days=services.settings.call_retention_days)
+    report = await purge_calls(services.usage, services.directory, oldest)
+    log.info("%s", json.dumps({"event": "purge", "invocation_id": invocation_id, **asdict(report)}))
     return report
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from collectors.call import read_call
@@ -34,6 +34,10 @@ _LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
 
 _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
 
+
+FUTURE_TOLERANCE: Final = timedelta(minutes=15)
+"""How far a sender's clock may be ahead of the hub's. A call cannot be later than its event: one that says so is
+counted when the hub took the event in."""
 
 MAX_DEAD_LETTERS = 100
 """Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
@@ -125,6 +129,8 @@ def _read(
         call = read_call(usage_event, event.origin, position)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
+        if call.timestamp > event.origin.enqueued_time + FUTURE_TOLERANCE:
+            call = call._replace(timestamp=event.origin.enqueued_time, clamped=True)
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
             call = call._replace(missing_reason="truncated")
         if estimate_usage:

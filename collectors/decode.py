@@ -14,15 +14,17 @@ Record = dict[str, Any]
 
 
 def decode(body: bytes) -> list[Record | BadRecord]:
-    """One event holds one JSON object, an array of objects, or one object a line.
+    """One event holds one JSON object, an array of objects, or one object a line. NaN and Infinity are numbers here,
+    so that what holds one is judged by the member that it is in.
 
-    What cannot be read takes its place in the list as a BadRecord, so that the others of the event are counted. An
-    object that lost its end has the member `cut.MARK`.
+    What cannot be read takes its place in the list as a BadRecord, so that the others of the event are counted: a line,
+    or an item of an array (also of the wrapper `records`, around which nothing else stands). An object that lost its
+    end has the member `cut.MARK`.
     """
     if not body.strip():
         return [BadRecord(NOT_JSON, None, "a JSON object", "an empty event")]
     try:
-        return _records(_parse(body))
+        return _whole(body)
     except ValueError as error:
         # The lines of a lone document that was cut are indented, or none is an object: it is one record, not many.
         lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
@@ -33,9 +35,56 @@ def decode(body: bytes) -> list[Record | BadRecord]:
 
 def _line(line: bytes) -> list[Record | BadRecord]:
     try:
-        return _records(_parse(line))
+        return _whole(line)
     except ValueError as error:
         return _mended(line) or [_not_json(error)]
+
+
+def _whole(text: bytes) -> list[Record | BadRecord]:
+    """The records of a document. Raises ValueError if it is no JSON, and no array of which some items are."""
+    try:
+        return _records(_parse(text))
+    except ValueError:
+        items = _items(text)
+        if items is None:
+            raise
+        return [record for item in items for record in _item(item)]
+
+
+def _item(item: bytes) -> list[Record | BadRecord]:
+    try:
+        return _records([_parse(item)])
+    except ValueError as error:
+        return [_not_json(error)]
+
+
+_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?P<wrapper>\{\s*"records"\s*:\s*)?\[')
+_SIGN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|(?P<sign>[{}\[\],])', re.DOTALL)
+
+
+def _items(text: bytes) -> list[bytes] | None:
+    """The texts of an array's items, whatever they hold, or None if `text` is not one array from its start to its end.
+
+    pydantic_core refuses a document as a whole: for a slip of the pen in one item, more than 4,300 digits, bytes that
+    are no UTF-8, too many levels.
+    """
+    start = _START.match(text)
+    if start is None:
+        return None
+    items: list[bytes] = []
+    depth, begun = 1, start.end()
+    for token in _SIGN.finditer(text, begun):
+        sign = token["sign"]
+        if sign in (b"{", b"["):
+            depth += 1
+        elif sign in (b"}", b"]"):
+            depth -= 1
+        if depth == 0 or (depth == 1 and sign == b","):
+            items.append(text[begun : token.start()])
+            begun = token.end()
+        if depth == 0:
+            return items if text[begun:].strip() == (b"}" if start["wrapper"] else b"") else None
+    return None
 
 
 def _is_whole(record: Record | BadRecord) -> bool:
@@ -55,22 +104,20 @@ def _mended(text: bytes) -> list[Record | BadRecord]:
     """The objects of a document that lost its end; none if it is none."""
     mended = mend(text.removeprefix(b"\xef\xbb\xbf"))
     try:
-        value = _parse(mended) if mended else None
+        records = _whole(mended) if mended else []
     except ValueError:
         return []
-    if isinstance(value, list):
-        return _records(value[:-1])  # the last is the mark
-    return _records(value) if isinstance(value, dict) else []
+    return records[:-1] if mended and mended.lstrip().startswith(b"[") else records  # the last of an array is the mark
 
 
 def _parse(text: bytes) -> object:
     text = text.removeprefix(b"\xef\xbb\xbf")
     try:
-        return from_json(text, allow_inf_nan=False)
+        return from_json(text, allow_inf_nan=True)
     except ValueError:
         if b"\\u" not in text:
             raise
-        return from_json(_ESCAPE.sub(_without_half_a_letter, text), allow_inf_nan=False)
+        return from_json(_ESCAPE.sub(_without_half_a_letter, text), allow_inf_nan=True)
 
 
 _ESCAPE = re.compile(

@@ -1,5 +1,6 @@
-"""A provider's usage object -> our counts, in one meaning whatever the provider."""
+"""A provider's usage object -> our counts, in one meaning whatever the provider; and what is a count at all."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,11 +16,31 @@ MAX_TOKENS = 10**12
 
 MAX_SECONDS = 10**9
 
+COUNT = f"a whole number from 0 to {MAX_TOKENS}"
+COUNT_OR_TEXT = f"{COUNT}, or one written as text"
+
+_DIGITS = re.compile(r"[0-9]{1,13}")
+
+
+def as_count(value: object, *, as_text: bool = False) -> int:
+    """`value` as a number of tokens; `as_text` says that its digits may be a string. docs/events.md has the rule.
+
+    Raises ValueError for what is no count.
+    """
+    if as_text and isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    # bool is an int in Python, and 12.0 is a whole number in JSON: some gateways write counts as floats.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
+        raise ValueError("not a count")
+    return value
+
 
 def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     """`usage` as our counts, or None if it states none of them.
 
-    Raises BadRecord naming the member, if a count is not a whole number from 0 to MAX_TOKENS. xAI, and its models in
+    Raises BadRecord naming the member, if a count cannot be one (as_count). xAI, and its models in
     Azure AI Foundry, leave reasoning out of completion_tokens although the shape is OpenAI's: a total that is the sum
     of prompt, completion and reasoning shows it. Parts that exceed their whole are kept as they are reported.
     """
@@ -29,7 +50,7 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
         if name == "audio_seconds":
             seconds = _seconds(usage, path)
         elif name not in counts:
-            count = _count(usage, path)
+            count = _count(usage, path, shape.as_text)
             if count is not None:
                 counts[name] = count
     if not counts and seconds is None:
@@ -57,16 +78,12 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     return Usage(**counts, audio_seconds=seconds)
 
 
-def _count(usage: Mapping[str, Any], path: Path) -> int | None:
+def _count(usage: Mapping[str, Any], path: Path, as_text: bool) -> int | None:
     value = _value(usage, path)
-    if value is None:
-        return None
-    # bool is an int in Python, and 12.0 is a whole number in JSON: some gateways write counts as floats.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
-        raise _bad(path, f"a whole number from 0 to {MAX_TOKENS}", value)
-    return value
+    try:
+        return None if value is None else as_count(value, as_text=as_text)
+    except ValueError:
+        raise _bad(path, COUNT_OR_TEXT if as_text else COUNT, value) from None
 
 
 def _seconds(usage: Mapping[str, Any], path: Path) -> Decimal | None:

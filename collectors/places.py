@@ -39,8 +39,8 @@ MODEL_PATHS: tuple[tuple[str, ...], ...] = (
 )
 
 _TOP_LEVEL_MARKS = frozenset().union(*(shape.marks for shape in SHAPES if shape.name in TOP_LEVEL))
-_REPEATS = frozenset({"thread.run.step", "thread.run.step.delta"})
-"""Objects whose usage is part of another's."""
+_REPEATS = frozenset({"thread.run.step", "thread.run.step.delta", "batch"})
+"""Objects whose usage is part of another's, or the sum of others'."""
 
 
 def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -17,7 +17,7 @@ class Shape(NamedTuple):
     The shape is recognised by any of the members `marks`. `counts` says where each of our counts stands: of several
     places for one count, the first that is given. `outside_prompt` and `outside_completion` name the parts that this
     provider leaves out of its prompt or completion count; they are added to it, because ours contain them.
-    `TOOL_USE` is such a part that we have no count of its own for.
+    `TOOL_USE` is such a part that we have no count of its own for. `as_text`: the counts may be strings of digits.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Shape(NamedTuple):
     counts: tuple[tuple[str, Path], ...]
     outside_prompt: tuple[str, ...] = ()
     outside_completion: tuple[str, ...] = ()
+    as_text: bool = False
 
 
 TOOL_USE = "tool_use_prompt_tokens"
@@ -176,6 +177,20 @@ SHAPES: tuple[Shape, ...] = (
         outside_prompt=("cached_prompt_tokens", "cache_write_prompt_tokens"),
     ),
     Shape(
+        # Amazon Bedrock invoke: headers of the response, in lower case. Some models (AI21, Cohere, Mistral) state usage
+        # nowhere else; where others state it in the body too, the two agree (recorded responses).
+        name="bedrock_headers",
+        marks=frozenset({"x-amzn-bedrock-input-token-count", "x-amzn-bedrock-output-token-count"}),
+        counts=(
+            ("prompt_tokens", ("x-amzn-bedrock-input-token-count",)),
+            ("completion_tokens", ("x-amzn-bedrock-output-token-count",)),
+            ("cached_prompt_tokens", ("x-amzn-bedrock-cache-read-input-token-count",)),
+            ("cache_write_prompt_tokens", ("x-amzn-bedrock-cache-write-input-token-count",)),
+        ),
+        outside_prompt=("cached_prompt_tokens", "cache_write_prompt_tokens"),
+        as_text=True,
+    ),
+    Shape(
         # Meta's models on Amazon Bedrock invoke.
         name="bedrock_meta",
         marks=frozenset({"prompt_token_count", "generation_token_count"}),
@@ -213,6 +228,11 @@ SHAPES: tuple[Shape, ...] = (
 
 TOP_LEVEL = frozenset({"ollama", "bedrock_meta", "bedrock_titan"})
 """The shapes that stand at the top of an answer, among its other members."""
+
+USAGE_HEADERS: frozenset[str | int] = frozenset(
+    path[0] for shape in SHAPES if shape.name == "bedrock_headers" for _, path in shape.counts
+)
+"""The response headers that are read, in lower case. Nothing else of headers is looked at or kept."""
 
 
 def recognise(usage: Mapping[str, Any]) -> Shape | None:

@@ -2,12 +2,13 @@
 
 Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app; PartitionKey `models|{YYYYMM}`, a row per model and
 deployment. A row is written before the first call it is needed for, so the directory may name an app too many, never
-one too few.
+one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted.
 """
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import date
 from typing import Final
 
 from ledger.retry import Sleep, upsert_all
@@ -17,6 +18,7 @@ from models.call import Call
 from models.keys import escape_key
 
 TABLE: Final = "directory"
+PURGE: Final = ("purge", "calls")
 MAX_KNOWN = 100_000
 """When this process knows more entries than that, it forgets them all: each is then written once more."""
 
@@ -49,6 +51,17 @@ class Directory:
     async def models(self, month: str) -> list[tuple[str | None, str | None]]:
         """The pairs of model and deployment that have rows in `month` (`YYYYMM`)."""
         return [(row.get("model"), row.get("deployment")) async for row in self._rows(f"models|{month}")]
+
+    async def purged_through(self) -> date | None:
+        """The last day whose call rows were deleted. Raises StoreBusy."""
+        row = await self._store.get(*PURGE)
+        return date.fromisoformat(row.columns["through"]) if row else None
+
+    async def set_purged_through(self, day: date) -> None:
+        """Raises StoreUnavailable."""
+        await upsert_all(
+            self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1], "through": day.isoformat()}], self._sleep
+        )
 
     async def _rows(self, partition: str) -> AsyncIterator[Entity]:
         async for row in self._store.range(partition, "", "~~"):

@@ -46,17 +46,25 @@ def learn(known: Known, halves: Iterable[Half]) -> Known:
     told = dict(known.halves)
     complete = known.complete
     for half in halves:
+        if is_stranger(known._replace(halves=told), half):
+            continue
         earlier = told.get(half.kind)
         # Of several records for one half, such as the rows that the LLM log has for one request, the one with usage.
         if earlier is None:
             told[half.kind] = half
         elif _has_usage(half) and not _has_usage(earlier):
-            call = half.call._replace(timestamp=earlier.call.timestamp)  # a call never changes its place by itself
+            call = half.call._replace(timestamp=earlier.call.timestamp)  # a row of the log never changes its place
             told[half.kind] = half._replace(call=call)
         complete = complete or (half.kind == "policy" and _has_usage(half))
     if known.complete and "policy" not in told:
         return known
     return _noted(known._replace(halves=told, complete=complete))
+
+
+def is_stranger(known: Known, half: Half) -> bool:
+    """True for a whole call of another app, or of another day, than the one that is known by this id."""
+    policy = known.halves.get("policy")
+    return half.kind == "policy" and not half.waits and policy is not None and _place(policy.call) != _place(half.call)
 
 
 def settle(known: Known) -> Known:
@@ -118,6 +126,7 @@ def _joined(caller: Half, log: Half | None) -> Call:
             usage_state="reported",
             missing_reason=None,
             usage_shape=told.usage_shape,
+            estimate=None,
             stage="final",
         )
     return call

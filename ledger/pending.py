@@ -18,7 +18,17 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import uuid4
 
-from ledger.join import NOTHING, Known, Verdict, columns_of, is_waiting, judge, known_of, learn
+from ledger.join import (
+    NOTHING,
+    Known,
+    Verdict,
+    columns_of,
+    is_stranger,
+    is_waiting,
+    judge,
+    known_of,
+    learn,
+)
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import utc_text
 from ledger.store import Entity, Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
@@ -108,7 +118,7 @@ class Pending:
                     writes.append(Write(self._list_row(bucket, rows, after, now)))
                 if writes:
                     await self.store.submit(writes)
-                return [_meeting(calls[call], first[call], after[call]) for call in calls]
+                return [each for call in calls for each in _meetings(calls[call], first[call], after[call])]
             except (RowExists, RowChanged) as conflict:
                 conflicts += 1
                 if conflicts > MAX_CONFLICTS:
@@ -178,12 +188,19 @@ def _writes(
     return writes
 
 
-def _meeting(halves: Sequence[Half], before: Known, after: Known) -> Meeting:
-    if before.complete:
-        new = 0 if any(half.kind == "policy" or half.kind in before.halves for half in halves) else len(halves)
-    else:
-        new = len({half.kind for half in halves} - before.halves.keys())
-    return Meeting(halves, new, judge(after), is_waiting(after))
+def _meetings(halves: Sequence[Half], before: Known, after: Known) -> list[Meeting]:
+    """One meeting, and one more for each call that merely has the same id: senders that are no gateway of ours may
+    number their calls, and a call is its request_id within its app and day."""
+    strangers = [half for half in halves if is_stranger(after, half)]
+    own = [half for half in halves if half not in strangers] if strangers else halves
+    meetings = [Meeting([half], 0, Verdict(half.call, []), False) for half in strangers]
+    if own:
+        if before.complete and not any(half.kind == "policy" or half.kind in before.halves for half in own):
+            new = len(own)
+        else:
+            new = 0 if before.complete else len({half.kind for half in own} - before.halves.keys())
+        meetings.append(Meeting(own, new, judge(after), is_waiting(after)))
+    return meetings
 
 
 def call_key(call: str) -> str:

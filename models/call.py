@@ -38,6 +38,7 @@ class Call(NamedTuple):
     `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds. `position` is the
     record's place in its event.
 
+    `clamped` is True where the sender's time lay in the future, and `timestamp` is when the hub took the event in.
     `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One that
     is `moved` was counted under this app and day until more was known of it, and is not any more: it adds nothing.
     """
@@ -72,6 +73,7 @@ class Call(NamedTuple):
     requested_model: str | None = None
     position: int = 0
     stage: Stage = "final"
+    clamped: bool | None = None
     estimate: Estimate | None = None
 
     @property

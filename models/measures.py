@@ -17,6 +17,7 @@ A last bucket holds what is slower."""
 LATENCY_BUCKETS: tuple[str, ...] = (*(f"latency_le_{bound}_ms" for bound in LATENCY_BOUNDS_MS), "latency_slower")
 AUDIO_MICROSECONDS = "audio_microseconds"
 DISAGREEING_TOTALS = "disagreeing_totals"
+CLAMPED = "clamped_timestamps"
 EXCEEDING_PARTS = "exceeding_parts"
 
 MEASURES: tuple[str, ...] = (
@@ -28,6 +29,7 @@ MEASURES: tuple[str, ...] = (
     *ESTIMATED_KINDS,
     AUDIO_MICROSECONDS,
     DISAGREEING_TOTALS,
+    CLAMPED,
     EXCEEDING_PARTS,
     *LATENCY_BUCKETS,
 )
@@ -42,9 +44,11 @@ def measures_of(call: Call) -> Measures:
     measures: Measures = {"calls": 1, f"usage_{call.usage_state}": 1}
     if call.failed:
         measures["failed_calls"] = 1
+    if call.clamped:
+        measures[CLAMPED] = 1
     if call.usage_state == "missing":
         measures[f"missing_{call.missing_reason}"] = 1
-    elif call.estimate is not None:
+    elif call.usage_state == "estimated" and call.estimate is not None:
         measures.update(call.estimate.sums())
     else:
         usage = call.usage

@@ -43,6 +43,42 @@ class Usage(NamedTuple):
     audio_seconds: Decimal | None = None
     total_tokens_reported: int | None = None
 
+    @property
+    def parts_exceed_whole(self) -> bool:
+        """True if the provider reported more of a part than of what contains it. Such counts are kept as reported.
+
+        Parts that exclude each other are taken together: what was read from a cache was not written to it, audio is no
+        image, an accepted prediction was not rejected. A whole that was not reported is exceeded by nothing.
+        """
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        return any(
+            whole is not None and sum(part or 0 for part in parts) > whole
+            for whole, parts in (
+                (prompt, (self.cached_prompt_tokens, self.cache_write_prompt_tokens)),
+                (prompt, (self.audio_prompt_tokens, self.image_prompt_tokens)),
+                (completion, (self.reasoning_tokens,)),
+                (completion, (self.audio_completion_tokens, self.image_completion_tokens)),
+                (completion, (self.accepted_prediction_tokens, self.rejected_prediction_tokens)),
+            )
+        )
+
+
+class Estimate(NamedTuple):
+    """Token counts of a call that reported none, made from its text (docs/estimates.md). `None`: that text is not
+    there."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def sums(self) -> dict[str, int]:
+        """By the names in ESTIMATED_KINDS. The total is that of what could be estimated, so where one of the two could
+        not, it is less than the call used."""
+        parts = {f"estimated_{name}": count for name, count in self._asdict().items() if count is not None}
+        return parts | {"estimated_total_tokens": sum(parts.values())}
+
 
 TOKEN_KINDS: tuple[str, ...] = tuple(name for name in Usage._fields if name.endswith("_tokens"))
 """The names of all token counts that are added up, in the order in which answers show them."""
+
+ESTIMATED_KINDS: tuple[str, ...] = ("estimated_prompt_tokens", "estimated_completion_tokens", "estimated_total_tokens")
+"""The names of the sums of estimates, which are never part of the sums above."""

@@ -8,8 +8,16 @@ from ledger.rows import sums_of
 from ledger.store import Entity
 from models.call import DIMENSIONS
 from models.errors import QueryError
-from models.measures import AUDIO_MICROSECONDS, DISAGREEING_TOTALS, Measures, add, latency_percentile
-from models.usage import MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
+from models.measures import (
+    AUDIO_MICROSECONDS,
+    CLAMPED,
+    DISAGREEING_TOTALS,
+    EXCEEDING_PARTS,
+    Measures,
+    add,
+    latency_percentile,
+)
+from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 from queries.question import UsageQuery
 from queries.spans import bucket_start
 
@@ -19,7 +27,10 @@ COUNTS: tuple[str, ...] = (
     *(f"usage_{state}" for state in USAGE_STATES),
     *(f"missing_{reason}" for reason in MISSING_REASONS),
     *TOKEN_KINDS,
+    *ESTIMATED_KINDS,
     DISAGREEING_TOTALS,
+    EXCEEDING_PARTS,
+    CLAMPED,
 )
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -27,7 +38,8 @@ PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
-    how large a share of the calls reported usage (None without calls). `not_aggregated` counts, for each dimension that
+    how large a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated:
+    of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension that
     the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
     filter finds them."""
 
@@ -35,6 +47,7 @@ class Answer:
     rows: Sequence[Mapping[str, Any]]
     totals: Mapping[str, Any]
     coverage: float | None
+    estimated_share: Mapping[str, float | None]
     not_aggregated: Mapping[str, int]
 
 
@@ -81,9 +94,17 @@ class Fold:
         for (start, group), sums in ordered:
             add(totals, sums)
             rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **figures(sums)})
-        calls = totals.get("calls", 0)
-        coverage = totals.get("usage_reported", 0) / calls if calls else None
-        return Answer(self._query, rows, figures(totals), coverage, self._not_aggregated)
+        calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
+        coverage = _share(totals.get("usage_reported", 0), calls)
+        estimated_share = {
+            "calls": _share(totals.get("usage_estimated", 0), calls),
+            "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
+        }
+        return Answer(self._query, rows, figures(totals), coverage, estimated_share, self._not_aggregated)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def figures(sums: Mapping[str, int]) -> dict[str, Any]:

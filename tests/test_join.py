@@ -357,6 +357,18 @@ async def test_without_the_gateways_logs_no_rows_are_written_for_whole_calls(azu
         assert left == []
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 1}])
+async def test_calls_of_two_apps_with_one_id_are_two_calls(azurite: Azurite, together: bool, usage: Any) -> None:
+    """A sender that is no gateway of ours may number its calls."""
+    calls = [usage_event(request_id="1", app_id=app, usage=usage, response_model=None) for app in ("app-1", "app-2")]
+    async with running(azurite) as found:
+        for _ in range(2):
+            for batch in [calls] if together else [[call] for call in calls]:
+                await send(found, *batch)
+        assert set(await counted(found, "app-1")) == set(await counted(found, "app-2")) == {"1"}
+
+
 class ExactlyThere(FaultyStore):
     """Faults only where one row is read or written: the timer's look at each bucket is the same request 16 times."""
 

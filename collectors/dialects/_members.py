@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from collectors.identity import Delivery
-from collectors.normalise import MAX_TOKENS
+from collectors.normalise import COUNT_OR_TEXT, as_count
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord
 from models.event import SCHEMA, UsageEvent, describe, parse_rfc3339, read_usage_event
@@ -45,21 +45,15 @@ def text(record: Record, field: str, meaningless: frozenset[str] = frozenset()) 
     return None if value in meaningless else value or None
 
 
-_DIGITS = re.compile(r"[0-9]{1,13}", re.ASCII)
-
-
 def count(record: Record, field: str) -> int | None:
     """A number of tokens, also where it is written as a string. None if there is none."""
     value = record.get(field)
     if value is None or value == "":
         return None
-    number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_TOKENS:
-        expected = f"a whole number from 0 to {MAX_TOKENS}, or one written as a string"
-        raise BadRecord(INVALID_FIELD, field, expected, describe(value))
-    return number
+    try:
+        return as_count(value, as_text=True)
+    except ValueError:
+        raise BadRecord(INVALID_FIELD, field, COUNT_OR_TEXT, describe(value)) from None
 
 
 _DATE = re.compile(

@@ -31,7 +31,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     | st.booleans()
     | st.integers()
     | st.sampled_from([0, -1, 2**63, 10**400, 1e308, -0.0, 1.5])
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats()
     | st.text(max_size=10)
     | st.sampled_from(TELLING_TEXTS),
     lambda inner: (
@@ -259,3 +259,23 @@ def test_half_a_letter_harms_no_other_letter() -> None:
     """A repetition without the bad neighbour would otherwise be another app's call."""
     body = b'[{"a": "x\\ud83d\\ude00"}, {"b": "\\ud800"}]'
     assert decode(body) == [{"a": "x\N{GRINNING FACE}"}, {"b": "\ufffd"}]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "clamped"),
+    [(timedelta(minutes=15), None), (timedelta(minutes=15, seconds=1), True), (timedelta(days=400), True)],
+)
+def test_a_time_in_the_future_is_that_of_the_hub_and_is_counted_as_clamped(
+    ahead: timedelta, clamped: bool | None
+) -> None:
+    event = raw_event(usage_event(timestamp=(NOON + ahead).isoformat()))
+    first, again = (collect([event], NOON - timedelta(days=90)).calls[0] for _ in range(2))
+    assert first == again
+    assert first.timestamp == (NOON if clamped else NOON + ahead)
+    assert measures_of(first).get("clamped_timestamps") == (1 if clamped else None)
+
+
+def test_the_past_stays_as_it_is() -> None:
+    event = raw_event(usage_event(timestamp="2026-08-23T00:00:00Z"))
+    call = collect([event], NOON - timedelta(days=90)).calls[0]
+    assert (call.timestamp.isoformat(), call.clamped) == ("2026-08-23T00:00:00+00:00", None)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,15 @@ BAD_LINES = [
     b"{}{}",
     b'{"request_id": "a", "body": "cut he',
 ]
+
+
+def with_total(number: bytes) -> bytes:
+    return GOOD.replace(b'"total_tokens": 15', b'"total_tokens": ' + number)
+
+
+def balanced(text: str) -> bytes:
+    """One item at most, whatever else is wrong with it."""
+    return ("{" + text.replace("{", "").replace("}", "") + "}").encode("utf-8", "surrogatepass")
 
 
 def outcome(body: bytes) -> str:
@@ -77,6 +87,84 @@ def test_bad_item_of_an_array_takes_no_neighbour_along(bad: object, place: int) 
     assert result.dead_letters[0].position == place
 
 
+BAD_ITEMS = [
+    b"",
+    b"oops",
+    b'{"a": oops}',
+    b'{"a": }',
+    b'{"a" 1}',
+    b"{'a': 1}",
+    b'{"a": 01, "b": [1, 2,]}',
+    b'{"a": "\xff\xfe"}',
+    b'{"a": "\\ud83d"}',
+    b'{"a": "\\x"}',
+    b'{"a": ' + b"7" * 5000 + b"}",
+    b'{"a": -' + b"7" * 100_000 + b"}",
+    b"[" * 500 + b"]" * 500,
+    b'{"a":' * 500 + b"1" + b"}" * 500,
+    b'{"a": NaN, "b": [Infinity, -Infinity]}',
+    with_total(b"NaN"),
+    with_total(b"1e400"),
+    with_total(b"9" * 5000),
+    GOOD.replace(b'"duration_ms": 800', b'"duration_ms": -Infinity'),
+]
+"""Each would spoil a document that holds it, or does spoil it for some parsers."""
+
+CONTAINERS: dict[str, Callable[[list[bytes]], bytes]] = {
+    "array": lambda items: b"[" + b",".join(items) + b"]",
+    "array with an item a line": lambda items: b"\xef\xbb\xbf[\n  " + b",\n  ".join(items) + b"\n]\n",
+    "lines": b"\n".join,
+    "records": lambda items: b'{"records":[' + b",".join(items) + b"]}",
+    "records in lines": lambda items: b'{ "records" : [\r\n' + b",\r\n".join(items) + b"\r\n] }\r\n",
+}
+
+
+@given(
+    st.sampled_from(list(CONTAINERS.values())),
+    st.lists(
+        st.sampled_from(BAD_ITEMS) | st.text(alphabet="abc {}:1.-\u00e9\ud800").map(balanced), min_size=1, max_size=3
+    ),
+    st.lists(st.integers(0, 3), min_size=3, max_size=3),
+)
+def test_no_bad_item_changes_what_the_others_give(
+    container: Callable[[list[bytes]], bytes], bad: list[bytes], places: list[int]
+) -> None:
+    good = [json.dumps(usage_event(request_id=f"good-{number}")).encode() for number in range(3)]
+    items = list(good)
+    for place, item in zip(places, bad, strict=False):
+        items.insert(place, item)
+    calls = collected(container(items)).calls
+    given_by_good = [call._replace(position=0) for call in calls if call.request_id.startswith("good-")]
+    assert given_by_good == [call._replace(position=0) for call in collected(container(good)).calls]
+    assert len(given_by_good) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "field"),
+    [(b"NaN", "usage.total_tokens"), (b"Infinity", "usage.total_tokens"), (b"1e400", "usage.total_tokens"),
+     (b"9" * 4300, "usage.total_tokens"), (b"9" * 4301, None)],
+    ids=lambda part: str(part)[:10],
+)  # fmt: skip
+def test_a_number_that_is_none_is_judged_by_the_member_that_it_is_in(number: bytes, field: str | None) -> None:
+    """Up to the 4,300 digits that the parser takes; where nobody reads it, a call is not lost for it."""
+    letter = collected(with_total(number)).dead_letters[0]
+    assert (letter.reason, letter.field) == ("invalid_field" if field else "not_json", field)
+    unread = collected(GOOD.replace(b'"schema"', b'"unread": ' + number + b', "schema"'))
+    assert len(unread.calls) == (1 if field else 0)
+
+
+def test_bad_item_says_what_is_wrong_with_it() -> None:
+    letters = collected(b"[" + GOOD + b', {"a": oops}, 5, {"b": ' + b"7" * 5000 + b"}]").dead_letters
+    assert [(letter.position, letter.reason) for letter in letters] == [(n, "not_json") for n in (1, 2, 3)]
+    assert [str(letter.got)[:40] for letter in letters] == [
+        "text that is not JSON (expected value at", "the number 5", "text that is not JSON (number out of ran"
+    ]  # fmt: skip
+
+
+def test_an_array_that_was_cut_may_have_a_bad_item_as_well() -> None:
+    assert outcome(b"[" + GOOD + b", oops, " + GOOD + b", " + GOOD[:-9]) == "+-+~"
+
+
 def test_bad_event_takes_no_other_event_of_the_batch_along() -> None:
     good = [usage_event() for _ in range(3)]
     result = collected(b"\xff", good[0], b"", good[1], [good[2], None], {"schema": 1})
@@ -122,11 +210,35 @@ def test_last_line_and_last_item_may_be_cut() -> None:
     assert outcome(b"[" + GOOD + b",") == "+"
 
 
-@pytest.mark.parametrize("start", [b'["', b'{"a":', b'"\\u', b'{"\\', b'{"a\\', b"\\u12", b'{"a":\n', b"[\n", b"{}\n{"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b'["',
+        b'{"a":',
+        b'"\\u',
+        b'{"\\',
+        b'{"a\\',
+        b"\\u12",
+        b'{"a":\n',
+        b"[\n",
+        b"{}\n{",
+        b"[1,",
+        b'["',
+        b'[{"a":[1]},',
+    ],
+)
 def test_hostile_text_is_read_in_linear_time(start: bytes) -> None:
     began = time.process_time()
     assert decode(start * (50_000 // len(start)))
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("item", [b'{"a":[1]},', b'"",', b"[],", b"x,", b'"\\\\",', b'{"a":{"b":{"c":"d"}}},'])
+def test_a_large_array_with_a_bad_item_is_read_in_a_moment(item: bytes) -> None:
+    count = 250_000 // len(item)
+    began = time.process_time()
+    assert len(decode(b"[" + item * count + b"oops]")) == count + 1
+    assert time.process_time() - began < 4
 
 
 @given(st.binary(max_size=200))

@@ -1,6 +1,7 @@
 """Every other provider's recorded answers give their true counts: samples/providers.jsonl."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from collectors.body import read_body
 from collectors.normalise import normalise
 from collectors.shapes import recognise
 from models.usage import Usage
+from tests.collectors.reading import call_of, collected, dead_letter_of
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line)
     for line in (Path(__file__).parents[2] / "samples" / "providers.jsonl").read_text(encoding="utf-8").splitlines()
 ]
+IN_HEADERS = [record for record in RECORDS if "headers" in record["response"]]
+IN_BODY = [record for record in RECORDS if record["expected"] and "usage-only-in-headers" not in record["tags"]]
 CACHE_OUTSIDE_PROMPT = ("anthropic", "bedrock")
 """Where the provider's own prompt count leaves cache reads and writes out."""
 
@@ -29,7 +33,7 @@ def _read(body: str) -> Usage | None:
     return normalise(usage, shape) if usage is not None and shape is not None else None
 
 
-@pytest.mark.parametrize("record", [record for record in RECORDS if record["expected"]], ids=_name)
+@pytest.mark.parametrize("record", IN_BODY, ids=_name)
 def test_recorded_answer_gives_its_true_counts(record: dict[str, Any]) -> None:
     """Normalised here by hand: prompt with cache and tools, completion with reasoning, whoever counts them apart."""
     expected = {name: count for name, count in record["expected"].items() if count is not None}
@@ -58,7 +62,7 @@ def test_recorded_answer_without_usage_is_missing(record: dict[str, Any]) -> Non
         assert reading.missing_reason == "not_metered"
 
 
-@pytest.mark.parametrize("record", [record for record in RECORDS if record["expected"]], ids=_name)
+@pytest.mark.parametrize("record", IN_BODY, ids=_name)
 def test_an_answer_cut_at_its_end_never_gives_another_count(record: dict[str, Any]) -> None:
     body: str = record["response"]["body"]
     whole = _read(body)
@@ -98,17 +102,69 @@ def test_reasoning_outside_the_completion_shows_in_the_total() -> None:
     assert _read(json.dumps({"usage": usage})) == Usage(31, 209, 240, reasoning_tokens=200)
 
 
+# --- usage in response headers: Amazon Bedrock ----------------------------------------------------------------------
+
+INPUT, OUTPUT = "x-amzn-bedrock-input-token-count", "x-amzn-bedrock-output-token-count"
+FORMS: dict[str, Callable[[dict[str, str]], object]] = {
+    "object": dict,
+    "names as Bedrock writes them": lambda headers: {name.title(): value for name, value in headers.items()},
+    "object of lists": lambda headers: {name: [value] for name, value in headers.items()},
+    "pairs": lambda headers: [[name, value] for name, value in headers.items()],
+}
+
+
+def _truth_in_headers(record: dict[str, Any]) -> Usage:
+    """Cache reads and writes are left out of the input count. Nothing else is counted in headers."""
+    expected = record["expected"]
+    cached, written = expected["cached_tokens"], expected["cache_creation_tokens"]
+    prompt = expected["prompt_tokens"] + (cached or 0) + (written or 0)
+    return Usage(prompt, expected["completion_tokens"], prompt + expected["completion_tokens"], cached, written)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("record", IN_HEADERS, ids=_name)
+def test_usage_in_headers_is_read_in_whatever_form_they_were_recorded(record: dict[str, Any], form: str) -> None:
+    headers = FORMS[form](record["response"]["headers"] | {"set-cookie": "MARK", "x-api-key": "MARK"})
+    for body in ({"body": record["response"]["body"]}, {"body": json.loads(record["response"]["body"])}, {}):
+        result = collected({"response": {"status": 200, "headers": headers} | body})
+        assert [call.usage for call in result.calls] == [_truth_in_headers(record)]
+        assert "MARK" not in repr(result)
+
+
+@pytest.mark.parametrize("record", IN_HEADERS, ids=_name)
+def test_a_usage_event_may_state_the_headers_as_its_usage(record: dict[str, Any]) -> None:
+    """As text, as they came, or as numbers."""
+    headers = record["response"]["headers"]
+    numbers = {name: int(value) for name, value in headers.items()}
+    for usage in (headers, numbers):
+        assert call_of(usage=usage, body=record["response"]["body"]).usage == _truth_in_headers(record)
+
+
 @pytest.mark.parametrize(
-    "document",
+    ("body", "usage"),
     [
-        {"usage": None, "tool_usage": {"image_gen": {"input_tokens": 5, "output_tokens": 6}}},
-        {"usage_breakdown": {"models": [{"usage": {"prompt_tokens": 3}}]}},
-        {"usage": {"context_details": {"input_tokens": 3}}},
-        {"object": "thread.run.step", "usage": {"prompt_tokens": 3, "completion_tokens": 1}},
-        {"input_tokens": 14},
-        {"totalTokens": 31, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 31}]},
-        {"object": "list", "data": [{"object": "thread.run", "usage": {"prompt_tokens": 3}}]},
+        ({"usage": {"input_tokens": 7, "output_tokens": 5}}, Usage(7, 5, 12)),
+        ({"results": [{"index": 0, "relevance_score": 0.3}]}, None),
+        ('{"outputs": [{"text": "it was cut he', Usage(4, 2, 6)),
+        ({"message": "it failed after all"}, Usage(4, 2, 6)),
     ],
 )
-def test_look_alikes_are_not_counted(document: dict[str, Any]) -> None:
-    assert _read(json.dumps(document)) is None
+def test_the_body_knows_best(body: object, usage: Usage | None) -> None:
+    result = collected({"response": {"status": 200, "headers": {INPUT: "4", OUTPUT: "2"}, "body": body}})
+    assert [call.usage for call in result.calls] == [usage or Usage()]
+    assert [call.missing_reason for call in result.calls] == [None if usage else "not_metered"]
+
+
+@pytest.mark.parametrize("headers", [None, 5, "x", [], {}, [5, "x", [], ["a"], [INPUT, "4", "4"], [[], "4"]], {"a": 4}])
+def test_headers_that_state_nothing_are_no_usage(headers: object) -> None:
+    result = collected({"response": {"status": 200, "headers": headers, "body": "{}"}})
+    assert [call.missing_reason for call in result.calls] == ["unrecognised"]
+
+
+@pytest.mark.parametrize("value", ["many", "", "-1", "1.5", "4, 4", "***", None, True, ["4", "4"], [], {}, "9" * 5000])
+def test_a_header_that_is_no_count_leaves_the_call_without_usage(value: object) -> None:
+    """A recorder may have hidden it; in the event's own usage it would be named."""
+    response = {"status": 200, "headers": {INPUT: value, OUTPUT: "2"}, "body": "{}"}
+    assert [call.missing_reason for call in collected({"response": response}).calls] == ["unrecognised"]
+    if value is not None:
+        assert dead_letter_of(usage={INPUT: value, OUTPUT: "2"}).field == f"usage.{INPUT}"

@@ -111,6 +111,10 @@ def test_providers_disagreeing_total_is_kept_beside_ours(prompt: int, completion
     assert usage.total_tokens_reported == (None if total == prompt + completion else total)
 
 
+def short(value: object) -> str:
+    return repr(value)[:20]
+
+
 NOT_COUNTS = [
     True,
     False,
@@ -119,8 +123,12 @@ NOT_COUNTS = [
     1.5,
     -0.5,
     1e300,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
     MAX_TOKENS + 1,
     10**40,
+    10**4000,
     "12",
     "",
     "many",
@@ -134,11 +142,12 @@ MEMBERS = [
     for shape in SHAPES
     for count, path in shape.counts
     if count != "audio_seconds" and not any(isinstance(member, int) or member.isupper() for member in path)
+    if not shape.as_text
 ]
-"""All that are reached through objects; test_providers has those in lists."""
+"""All that are reached through objects and are numbers; test_providers has those in lists, and those in headers."""
 
 
-@pytest.mark.parametrize("value", [*NOT_COUNTS, float("nan"), float("inf"), float("-inf")], ids=repr)
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=short)
 @pytest.mark.parametrize(("name", "path"), MEMBERS, ids=lambda part: part if isinstance(part, str) else ".".join(part))
 def test_number_that_is_no_count_is_refused_by_name(name: str, path: tuple[str, ...], value: object) -> None:
     usage: dict[str, Any] = {}
@@ -151,7 +160,7 @@ def test_number_that_is_no_count_is_refused_by_name(name: str, path: tuple[str, 
     assert caught.value.field == ".".join(("usage", *path))
 
 
-@pytest.mark.parametrize("value", NOT_COUNTS, ids=repr)
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=short)
 def test_bad_count_in_the_events_usage_is_a_dead_letter_that_names_it(value: object) -> None:
     letter = dead_letter_of(usage={"prompt_tokens": value, "completion_tokens": 4})
     assert (letter.reason, letter.field) == ("invalid_field", "usage.prompt_tokens")
@@ -159,11 +168,22 @@ def test_bad_count_in_the_events_usage_is_a_dead_letter_that_names_it(value: obj
     assert letter.got
 
 
-@pytest.mark.parametrize("value", NOT_COUNTS, ids=repr)
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=short)
 def test_bad_count_in_a_body_leaves_the_call_without_usage(value: object) -> None:
     """The call did happen: it is counted, with no number rather than a wrong one."""
     call = call_of_body(json.dumps({"model": "m", "usage": {"prompt_tokens": value, "completion_tokens": 4}}))
     assert (call.usage, call.usage_state, call.missing_reason) == (Usage(), "missing", "unrecognised")
+
+
+@pytest.mark.parametrize("value", [True, -1, -0.1, 10**10, float("nan"), float("inf"), "9", [], {}], ids=repr)
+def test_what_is_no_number_of_seconds_is_refused_by_name(value: object) -> None:
+    letter = dead_letter_of(usage={"type": "duration", "seconds": value})
+    assert (letter.reason, letter.field) == ("invalid_field", "usage.seconds")
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(9, "9"), (9.25, "9.25"), (0, "0"), (1e2, "100.0")])
+def test_seconds_may_have_fractions(value: float, seconds: str) -> None:
+    assert str(call_of(usage={"type": "duration", "seconds": value}).usage.audio_seconds) == seconds
 
 
 @pytest.mark.parametrize("details", [5, "x", True, [], [{}]], ids=repr)

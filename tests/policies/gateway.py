@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from tests.policies.policy_xml import EXAMPLES, FRAGMENTS, SECTIONS, expression, root
@@ -56,9 +56,15 @@ class Exchange:
     unreadable: bool = False
 
 
-def answer(body: str | None, *, content_type: str | None = "application/json", status: int = 200) -> dict[str, Any]:
-    headers = {} if content_type is None else {"Content-Type": content_type}
-    return {"status": status, "headers": headers, "body": body}
+def answer(
+    body: str | None,
+    *,
+    content_type: str | None = "application/json",
+    status: int = 200,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    stated = {} if content_type is None else {"Content-Type": content_type}
+    return {"status": status, "headers": stated | dict(headers), "body": body}
 
 
 class Message(NamedTuple):

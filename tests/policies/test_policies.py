@@ -124,6 +124,7 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
         ({"choices": [{"usage": USAGE}]}, None),
         ({"input_tokens": 14}, None),  # count_tokens
         ({"data": [{"relevance_score": 0.3}], "usage": {"total_tokens": 43}}, None),  # rerank
+        ({"object": "batch", "status": "cancelled", "usage": {"input_tokens": 4, "output_tokens": 2}}, None),
         ({"usage": {"completion_tokens": 5, "text": "x" * 9000}}, None),
         ([1, 2], None),
         ("text", None),
@@ -135,6 +136,37 @@ def test_usage_is_found_where_providers_put_it(gateway: Gateway, body: object, u
         assert (call.usage_state, call.missing_reason) == ("missing", "unrecognised")
     else:
         assert (call.usage.prompt_tokens, call.usage.completion_tokens) == usage
+
+
+BEDROCK = {
+    "X-Amzn-Bedrock-Input-Token-Count": "4",
+    "x-amzn-bedrock-output-token-count": "2",
+    "x-amzn-bedrock-cache-read-input-token-count": "30",
+    "x-amzn-bedrock-invocation-latency": "696",
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "usage"),
+    [
+        ({"outputs": [{"text": "hi"}]}, BEDROCK, Usage(34, 2, 36, 30)),
+        ({"usage": {"input_tokens": 7, "output_tokens": 5}}, BEDROCK, Usage(7, 5, 12)),  # the body knows best
+        ({"results": [{"index": 0, "relevance_score": 0.3}]}, BEDROCK, None),
+        ({"outputs": []}, {"x-amzn-bedrock-invocation-latency": "696"}, None),
+        ({"outputs": []}, BEDROCK | {"x-amzn-bedrock-output-token-count": "many"}, None),
+        ({"outputs": []}, BEDROCK | {"x-amzn-bedrock-output-token-count": "2,2"}, None),
+        ({"outputs": []}, BEDROCK | {"x-amzn-bedrock-output-token-count": "9" * 30}, None),
+    ],
+)
+def test_usage_that_only_headers_state_is_sent(
+    gateway: Gateway, body: object, headers: dict[str, str], usage: Usage | None
+) -> None:
+    """Amazon Bedrock; of headers nothing else leaves the gateway."""
+    response = answer(json.dumps(body), headers=headers)
+    outcome = gateway.run(Exchange(path="/model/mistral/invoke", response=response))
+    call = call_of(outcome)
+    assert (call.usage_state, call.usage) == (("missing", Usage()) if usage is None else ("reported", usage))
+    assert b"latency" not in outcome.sent[0].body
 
 
 @pytest.mark.parametrize("body", ["", " ", "null", "{", '{"usage":', "<html>", "{}{}", "\x00", "�", None])
@@ -279,7 +311,9 @@ def test_no_secret_and_no_content_leaves_the_gateway(gateway: Gateway, mode: str
             query={"subscription-key": "MARK-KEY", "api-version": "2024-10-21"},
             request_headers={"Content-Type": "application/json", "Authorization": "Bearer MARK", "api-key": "MARK-KEY"},
             request_body=json.dumps({"stream": streamed, "messages": [{"content": "MARK-PROMPT"}], "user": "MARK"}),
-            response=answer(text, content_type=SSE if streamed else "application/json"),
+            response=answer(
+                text, content_type=SSE if streamed else "application/json", headers={"Set-Cookie": "MARK-COOKIE"}
+            ),
             error=error if section else None,
         )
     )
@@ -458,7 +492,13 @@ _EXCHANGES = st.builds(
     request_headers=st.fixed_dictionaries({}, optional={"Content-Type": _TYPES, "Content-Length": _TEXT}),
     request_body=_BODIES,
     response=st.none()
-    | st.builds(answer, _BODIES, content_type=st.none() | _TYPES, status=st.integers(-1, 1000)),
+    | st.builds(
+        answer,
+        _BODIES,
+        content_type=st.none() | _TYPES,
+        status=st.integers(-1, 1000),
+        headers=st.dictionaries(st.sampled_from(list(BEDROCK)), _TEXT | st.integers().map(str)),
+    ),
     claims=st.none() | st.dictionaries(st.sampled_from(["appid", "azp"]), _TEXT),
     error=st.none()
     | st.fixed_dictionaries(

@@ -1,0 +1,83 @@
+"""The timer that deletes call rows past their retention. Aggregate rows stay.
+
+How far it got is a row of table `directory`, so that a run with nothing to do is one read.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from ledger.directory import Directory
+from ledger.rows import partition_key
+from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
+
+MAX_ROWS: Final = 100_000
+"""Of one run; what is left is deleted by the next."""
+AT_ONCE: Final = 8
+FIRST_DAY: Final = date(2023, 1, 1)
+"""Where a first run begins: no call of a model through API Management is older."""
+
+
+@dataclass(slots=True)
+class PurgeReport:
+    """`deleted` call rows; `left_over` is True if there are more."""
+
+    deleted: int = 0
+    left_over: bool = False
+
+
+async def purge_calls(usage: Store, directory: Directory, oldest: datetime) -> PurgeReport:
+    """Delete the call rows of days that ended a day before `oldest`, since calls before it are not counted any more and
+    instances' clocks differ. Raises StoreError: the next run does the rest."""
+    report = PurgeReport()
+    last = oldest.date() - timedelta(days=2)
+    through = await directory.purged_through()
+    for first, end in _months(through + timedelta(days=1) if through else FIRST_DAY, last):
+        apps = iter(await directory.apps(f"{first:%Y%m}"))
+
+        async def worker(apps: Iterator[str] = apps, first: date = first, end: date = end) -> None:
+            for app in apps:
+                if report.left_over:
+                    return
+                await _purge(usage, partition_key(app, f"{first:%Y%m}"), first, end, report)
+
+        outcomes = await asyncio.gather(*(worker() for _ in range(AT_ONCE)), return_exceptions=True)
+        for outcome in outcomes:  # only when none is under way any more
+            if outcome is not None:
+                raise outcome
+        if report.left_over:
+            return report
+        await directory.set_purged_through(end)
+    return report
+
+
+async def _purge(usage: Store, partition: str, first: date, last: date, report: PurgeReport) -> None:
+    chunk: list[Row] = []
+    async for row in usage.range(partition, f"c|{first:%Y%m%d}", f"c|{last:%Y%m%d}~", ["PartitionKey", "RowKey"]):
+        chunk.append(row)
+        if len(chunk) == MAX_TRANSACTION_ENTITIES:
+            await _delete(usage, chunk, report)
+            chunk = []
+            if report.deleted >= MAX_ROWS:
+                report.left_over = True
+                return
+    if chunk:
+        await _delete(usage, chunk, report)
+
+
+async def _delete(usage: Store, rows: list[Row], report: PurgeReport) -> None:
+    try:
+        await usage.submit([Write(row.columns, "*", delete=True) for row in rows])
+        report.deleted += len(rows)
+    except RowChanged:  # another run deletes too
+        report.left_over = True
+
+
+def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """The parts of the range that lie in one month each."""
+    while first <= last:
+        next_month = (first.replace(day=1) + timedelta(days=31)).replace(day=1)
+        yield first, min(last, next_month - timedelta(days=1))
+        first = next_month
