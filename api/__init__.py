@@ -1,7 +1,8 @@
-"""The HTTP API: a request's URL and headers in, a status, headers and a body out. No binding, no table is known here.
+"""The HTTP API: a request in, a status, headers and a body out. No binding, no table is known here.
 
 endpoints.py   finds the endpoint and turns every error into the one error shape
 usage.py       GET /api/usage
 listings.py    GET /api/apps, GET /api/models
+events.py      POST /api/events, and posted.py what stands in its body
 health.py      GET /api/health
 """

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from api import health, listings, usage
+from api import events, health, listings, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -19,14 +19,15 @@ ENDPOINTS: dict[str, Endpoint] = {
     "usage": usage.get,
     "apps": listings.apps,
     "models": listings.models,
+    "events": events.post,
     "health": health.get,
 }
 
 
-async def answer(endpoint: str, url: str, headers: Mapping[str, str]) -> Response:
+async def answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
     """Never raises: what goes wrong becomes an error answer."""
     try:
-        return await ENDPOINTS[endpoint](Request(_parameters(url), headers))
+        return await ENDPOINTS[endpoint](Request(_parameters(url), headers, body))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:

@@ -11,10 +11,11 @@ from queries.question import Parameters
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's query string and headers (names in lower case)."""
+    """A request's query string, headers (names in lower case) and body."""
 
     parameters: Parameters
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def error_response(error: QueryError) -> Response:
     """The one shape of every error."""
-    return json_response(
-        {"error": {"code": error.code, "message": str(error), "parameter": error.parameter}}, error.status
-    )
+    return json_response(error_shape(error.code, str(error), error.parameter), error.status)
+
+
+def error_shape(code: str, message: str, parameter: str | None) -> dict[str, Any]:
+    """`code` is for programs, `message` for people, `parameter` is the part of the request that is at fault."""
+    return {"error": {"code": code, "message": message, "parameter": parameter}}

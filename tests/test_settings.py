@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,72 @@ def test_both_kinds_of_storage_are_one_too_many() -> None:
         Settings.from_environment(GOOD | {"UsageStorage__tableServiceUri": "https://acc.table.core.windows.net"})
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=c2VjcmV0=",
+        "SharedAccessSignature=SharedAccessSignature sr=sb%3a%2f%2fns&sig=c2VjcmV0%3d&se=1&skn=k;Endpoint=sb://ns/;EntityPath=h",
+        "Endpoint=sb://127.0.0.1:5672;SharedAccessKeyName=local;SharedAccessKey=local;UseDevelopmentEmulator=true;",
+    ],
+)
+def test_a_hub_has_a_connection_string(value: str) -> None:
+    settings = Settings.from_environment(GOOD | {"EventHubConnection": value})
+    assert (settings.hub_connection_string, settings.hub_namespace) == (value, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "c2VjcmV0",
+        "Endpoint=sb://ns/;SharedAccessKey=c2VjcmV0",
+        "Endpoint=sb://ns/;SharedAccessKeyName=c2VjcmV0;SharedAccessKey=",
+        "Endpoint=https://ns/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0",
+        "Endpoint=sb://;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0",
+    ],
+)
+def test_a_wrong_connection_string_of_a_hub_is_not_repeated(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^.*\n.*EventHubConnection is not .*expected Endpoint=sb://") as caught:
+        Settings.from_environment(GOOD | {"EventHubConnection": value})
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_hub_has_an_identity_instead() -> None:
+    identity = {"EventHubConnection__fullyQualifiedNamespace": "ns.servicebus.windows.net"}
+    settings = Settings.from_environment(
+        GOOD | identity | {"EventHubConnection__clientId": "own", "AZURE_CLIENT_ID": "id"}
+    )
+    assert settings.hub_connection_string is None
+    assert (settings.hub_namespace, settings.hub_client_id) == ("ns.servicebus.windows.net", "own")
+    assert Settings.from_environment(GOOD | identity | {"AZURE_CLIENT_ID": "id"}).hub_client_id == "id"
+    with pytest.raises(SettingsError, match=r"EventHubConnection__fullyQualifiedNamespace is 'sb://ns/': expected"):
+        Settings.from_environment(GOOD | {"EventHubConnection__fullyQualifiedNamespace": "sb://ns/"})
+
+
+def test_without_a_hub_to_send_to_the_settings_are_whole() -> None:
+    settings = Settings.from_environment(GOOD)
+    assert (settings.hub_connection_string, settings.hub_namespace) == (None, None)
+
+
 @pytest.mark.parametrize("endpoint", ["http://acc.table.core.windows.net", "acc", "https://a b"])
 def test_an_endpoint_is_https(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="UsageStorage__tableServiceUri"):
         Settings.from_environment({"UsageStorage__tableServiceUri": endpoint, "USAGE_EVENTS_HUB": "h"})
+
+
+@pytest.mark.parametrize(("value", "on"), [("1", True), ("0", False), ("", False)])
+def test_estimates_are_on_only_where_they_are_switched_on(value: str, on: bool) -> None:
+    assert Settings.from_environment(GOOD | {"ESTIMATE_USAGE": value}).estimate_usage is on
+    assert Settings.from_environment(GOOD).estimate_usage is False
+    with pytest.raises(SettingsError, match="ESTIMATE_USAGE is 'yes': expected 0 or 1"):
+        Settings.from_environment(GOOD | {"ESTIMATE_USAGE": "yes"})
+
+
+def test_estimates_without_their_package_are_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every call without usage would become a dead letter."""
+    monkeypatch.setitem(sys.modules, "bpe_openai", None)
+    assert Settings.from_environment(GOOD | {"ESTIMATE_USAGE": "0"}).estimate_usage is False
+    with pytest.raises(SettingsError, match="ESTIMATE_USAGE is 1: expected bpe-openai"):
+        Settings.from_environment(GOOD | {"ESTIMATE_USAGE": "1"})
 
 
 def _read_by_settings() -> set[str]:
@@ -85,7 +148,7 @@ def test_the_sample_and_the_docs_name_exactly_the_settings() -> None:
 def test_the_sample_holds_the_defaults() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     assert Settings.from_environment(sample) == Settings.from_environment(
-        {name: sample[name] for name in ("UsageStorage", "USAGE_EVENTS_HUB")}
+        {name: sample[name] for name in ("UsageStorage", "USAGE_EVENTS_HUB", "GATEWAY_LOGS_HUB", "EventHubConnection")}
     )
 
 

@@ -1,4 +1,4 @@
-"""Questions to the app as its callers put them: through the functions of function_app.py, with real requests."""
+"""Requests to the app as its callers make them: through the functions of function_app.py, with real requests."""
 
 import csv
 import io
@@ -49,6 +49,17 @@ async def ask(endpoint: str, parameters: Parameters | str = "", headers: Mapping
     """GET /api/{endpoint}. A string is sent as the query string that it is."""
     query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
     url = f"https://usage.example.net/api/{endpoint}" + (f"?{query}" if query else "")
-    request = func.HttpRequest("GET", url, headers=headers or {}, params={}, route_params={}, body=b"")
+    return await _answer(endpoint, func.HttpRequest("GET", url, headers=headers, params={}, route_params={}, body=b""))
+
+
+async def post(body: object, headers: Mapping[str, str] | None = None) -> Reply:
+    """POST /api/events. Bytes are sent as they are, anything else as JSON."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    url = "https://usage.example.net/api/events"
+    request = func.HttpRequest("POST", url, headers=headers, params={}, route_params={}, body=sent)
+    return await _answer("events", request)
+
+
+async def _answer(endpoint: str, request: func.HttpRequest) -> Reply:
     response: func.HttpResponse = await getattr(function_app, endpoint)(request)
     return Reply(response.status_code, response.headers, response.get_body().decode(response.charset))

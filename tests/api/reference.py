@@ -35,7 +35,11 @@ COUNTS = (
     "image_completion_tokens",
     "accepted_prediction_tokens",
     "rejected_prediction_tokens",
+    "estimated_prompt_tokens",
+    "estimated_completion_tokens",
+    "estimated_total_tokens",
     "disagreeing_totals",
+    "exceeding_parts",
 )
 
 
@@ -107,6 +111,7 @@ class MadeCall:
             cached_prompt_tokens=cached or 0,
             reasoning_tokens=reasoning or 0,
             disagreeing_totals=int(stated != prompt + completion),
+            exceeding_parts=int((cached or 0) > prompt or (reasoning or 0) > completion),
         )
 
 

@@ -196,17 +196,21 @@ def event_hub_invocation(function: Message, events: Sequence[Event], partition: 
     }
 
 
-def http_invocation(function: Message, path: str, query: Mapping[str, str] | None = None) -> Message:
-    """A GET request as the host hands it over: names of headers in lower case, the body left out."""
+def http_invocation(
+    function: Message, path: str, query: Mapping[str, str] | None = None, body: bytes | None = None
+) -> Message:
+    """A request as the host hands it over: names of headers in lower case, the body left out of a GET."""
     url = f"https://usage.azurewebsites.net/api/{path}"
     if query:
         url += "?" + "&".join(f"{name}={value}" for name, value in query.items())
     request = {
-        "method": "GET",
+        "method": "GET" if body is None else "POST",
         "url": url,
         "headers": {"host": "usage.azurewebsites.net", "accept": "*/*"},
         "query": dict(query or {}),
     }
+    if body:
+        request["body"] = {"bytes": base64.b64encode(body).decode()}
     return {
         "invocation_id": str(uuid4()),
         "function_id": function["function_id"],

@@ -14,6 +14,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from local.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
+from local.eventhubs import EventHubsEndpoint
 from tests.conformance.host import (
     Event,
     Message,
@@ -31,10 +32,11 @@ FIRST_SEQUENCE_NUMBER = 2**31 + 5  # longer than 32 bits
 PARTITION = "3"
 
 HTTP_FUNCTIONS = {
-    "usage": ("usage", "FUNCTION"),
-    "apps": ("apps", "FUNCTION"),
-    "models": ("models", "FUNCTION"),
-    "health": ("health", "ANONYMOUS"),
+    "usage": ("GET", "usage", "FUNCTION"),
+    "apps": ("GET", "apps", "FUNCTION"),
+    "models": ("GET", "models", "FUNCTION"),
+    "events": ("POST", "events", "FUNCTION"),
+    "health": ("GET", "health", "ANONYMOUS"),
 }
 
 
@@ -64,7 +66,7 @@ def settings(azurite: Azurite) -> dict[str, str]:
 
 
 def test_the_worker_finds_exactly_the_functions_of_the_app(functions: dict[str, Message]) -> None:
-    assert set(functions) == {"collect_usage_events", *HTTP_FUNCTIONS}
+    assert set(functions) == {"collect_usage_events", "settle_pending", "purge_calls", *HTTP_FUNCTIONS}
 
 
 def test_the_trigger_takes_binary_batches_from_the_hub_that_the_settings_name(functions: dict[str, Message]) -> None:
@@ -93,13 +95,13 @@ def test_a_failed_batch_is_repeated_for_ever(functions: dict[str, Message]) -> N
 
 @pytest.mark.parametrize("name", HTTP_FUNCTIONS)
 def test_the_api_has_its_routes_and_keys(functions: dict[str, Message], name: str) -> None:
-    route, auth_level = HTTP_FUNCTIONS[name]
+    method, route, auth_level = HTTP_FUNCTIONS[name]
     trigger, response = _bindings(functions[name])
     assert trigger == {
         "type": "httpTrigger",
         "direction": "IN",
         "name": "req",
-        "methods": ["GET"],
+        "methods": [method],
         "route": route,
         "authLevel": auth_level,
     }
@@ -158,6 +160,21 @@ def test_a_batch_becomes_totals(settings: dict[str, str], azurite: Azurite) -> N
         ("usage-events", PARTITION, events[1].sequence_number, 0),
         ("usage-events", PARTITION, events[3].sequence_number, len(events[3].body)),
     ]
+
+
+def test_what_is_posted_is_sent_to_the_hub(settings: dict[str, str], event_hubs: EventHubsEndpoint) -> None:
+    settings["EventHubConnection"] = event_hubs.connection_string()
+    with WorkerProcess(settings) as worker:
+        assert succeeded(worker.initialise())
+        functions = worker.load_functions()
+        before = sum(event_hubs.event_counts("usage-events"))
+        request = http_invocation(functions["events"], "events", body=_call("shop", 100, 20))
+        status, answer = http_answer(worker.ask("invocation_request", request))
+        assert (status, answer["accepted"]) == (202, 1)
+        assert sum(event_hubs.event_counts("usage-events")) == before + 1
+
+        empty = http_answer(worker.ask("invocation_request", http_invocation(functions["events"], "events", body=b"")))
+        assert (empty[0], empty[1]["error"]["code"]) == (400, "not_json")
 
 
 def test_a_worker_that_was_started_in_advance_takes_the_app_and_its_settings_later(settings: dict[str, str]) -> None:
