@@ -7,6 +7,7 @@ ledger.commit        each call counted exactly once
 ledger.dead_letters  what could not be read, set aside with the reason
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -76,7 +77,9 @@ async def ingest(
         return None
     started = time.monotonic()
     oldest = now() - timedelta(days=services.settings.call_retention_days)
-    collected = collect(events, oldest, estimate_usage=services.settings.estimate_usage)
+    # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
+    estimate_usage = services.settings.estimate_usage
+    collected = await asyncio.to_thread(collect, events, oldest, estimate_usage=estimate_usage)
     whole, halves = _told_apart(collected, bool(services.settings.gateway_logs_hub))
     meetings = await services.pending.meet(halves, now())
     joined = [call for meeting in meetings for call in (meeting.verdict.call, *meeting.verdict.moved) if call]

@@ -39,9 +39,9 @@ PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 class Answer:
     """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
     how large a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated:
-    of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension that
-    the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
-    filter finds them."""
+    of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension
+    that the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and
+    no filter finds them."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]

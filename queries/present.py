@@ -26,6 +26,7 @@ def as_json(answer: Answer) -> str:
             "rows": list(answer.rows),
             "totals": answer.totals,
             "coverage": _share(answer.coverage),
+            "estimated_share": {of: _share(share) for of, share in answer.estimated_share.items()},
             "not_aggregated": answer.not_aggregated,
             "next_cursor": None,
         },

@@ -9,6 +9,7 @@ from models.event import UsageEvent
 NAME: Final = "apim-chargeback"
 LATE: Final = frozenset({"requestBody", "responseBody"})
 BODY: Final = "responseBody"
+REQUEST: Final = "requestBody"
 
 
 def recognises(record: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from models.event import UsageEvent
 NAME: Final = "private-openai"
 LATE: Final = frozenset({"request", "response"})
 BODY: Final = "response"
+REQUEST: Final = "request"
 
 
 def recognises(record: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ NAME: Final = "raw-response"
 CALL_ID: Final = "RequestId"
 LATE: Final = frozenset({"response"})
 BODY: Final = "response"
+REQUEST: Final = "request"
 
 NAMES: Final = {
     "subscription_id": "SubscriptionId",

@@ -1,4 +1,4 @@
-"""hieumoscow/Function-SSE-Proxy: what a proxy saw of a call. `content` and `prompt` are not read."""
+"""hieumoscow/Function-SSE-Proxy: what a proxy saw of a call."""
 
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from models.event import UsageEvent, describe
 
 NAME: Final = "sse-proxy"
 LATE: Final = frozenset({"content", "prompt"})
+REQUEST: Final = "prompt"
+ANSWER: Final = "content"
 
 STREAMS: Final = {"completion": False, "stream_completion": True}
 

@@ -11,6 +11,7 @@ NAME: Final = "tkcount"
 CALL_ID: Final = "RequestId"
 LATE: Final = frozenset({"RequestBody", "ResponseBody"})
 BODY: Final = "ResponseBody"
+REQUEST: Final = "RequestBody"
 
 NAMES: Final = {
     "operation_id": "OperationName",

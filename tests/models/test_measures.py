@@ -12,6 +12,7 @@ from models.call import Call
 from models.measures import (
     AUDIO_MICROSECONDS,
     DISAGREEING_TOTALS,
+    EXCEEDING_PARTS,
     LATENCY_BOUNDS_MS,
     LATENCY_BUCKETS,
     MEASURES,
@@ -22,7 +23,7 @@ from models.measures import (
     total,
 )
 from models.origin import Origin
-from models.usage import MISSING_REASONS, TOKEN_KINDS, Usage
+from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, Estimate, Usage
 from tests.support.events import NOON
 
 
@@ -51,10 +52,14 @@ usages = st.builds(
 )
 durations = st.none() | st.floats(0, 200_000) | st.sampled_from(LATENCY_BOUNDS_MS)
 statuses = st.sampled_from([200, 500, None])
+reasons = st.sampled_from(MISSING_REASONS)
+estimates = st.builds(Estimate, counts, counts)
 calls = st.one_of(
     st.builds(lambda usage, ms, status: call(usage, duration_ms=ms, status=status), usages, durations, statuses),
-    st.builds(lambda why, ms: call(missing_reason=why, duration_ms=ms), st.sampled_from(MISSING_REASONS), durations),
-    st.builds(lambda usage: call(usage, usage_state="estimated"), usages),
+    st.builds(lambda why, ms: call(missing_reason=why, duration_ms=ms), reasons, durations),
+    st.builds(
+        lambda estimate, why: call(usage_state="estimated", missing_reason=why, estimate=estimate), estimates, reasons
+    ),
 )
 sums = st.dictionaries(st.sampled_from(MEASURES), st.integers(0, 2**40))
 
@@ -75,8 +80,49 @@ def test_sums_add_up(made: list[Call]) -> None:
     assert of("failed_calls") == sum(one.failed for one in made)
     for kind in TOKEN_KINDS:
         assert of(kind) == sum(getattr(one.usage, kind) or 0 for one in made)
+    made_up = [one.estimate for one in made if one.estimate]
+    assert of("estimated_prompt_tokens") == sum(estimate.prompt_tokens or 0 for estimate in made_up)
+    assert of("estimated_completion_tokens") == sum(estimate.completion_tokens or 0 for estimate in made_up)
+    assert of("estimated_total_tokens") == of("estimated_prompt_tokens", "estimated_completion_tokens")
     assert of(DISAGREEING_TOTALS) == sum(one.usage.total_tokens_reported is not None for one in made)
     assert of(AUDIO_MICROSECONDS) == sum((one.usage.audio_seconds or Decimal(0)) * 1_000_000 for one in made)
+
+
+def test_an_estimate_stands_beside_the_missing_and_the_reported_and_adds_to_neither() -> None:
+    estimated = call(usage_state="estimated", missing_reason="not_requested", estimate=Estimate(None, 5))
+    measures = measures_of(estimated)
+    assert measures == {
+        "calls": 1, "usage_estimated": 1, "estimated_completion_tokens": 5, "estimated_total_tokens": 5
+    }  # fmt: skip
+    assert not set(ESTIMATED_KINDS) & set(TOKEN_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("usage", "exceeding"),
+    [
+        (Usage(prompt_tokens=31, cached_prompt_tokens=161), True),  # grok in Azure AI Foundry
+        (Usage(prompt_tokens=31, cached_prompt_tokens=31, cache_write_prompt_tokens=0), False),
+        (Usage(prompt_tokens=31, cached_prompt_tokens=20, cache_write_prompt_tokens=12), True),
+        (Usage(prompt_tokens=31, audio_prompt_tokens=32), True),
+        (Usage(prompt_tokens=31, image_prompt_tokens=32), True),
+        (Usage(prompt_tokens=31, audio_prompt_tokens=20, image_prompt_tokens=12), True),
+        (Usage(prompt_tokens=31, cached_prompt_tokens=31, audio_prompt_tokens=31), False),  # audio in the cache
+        (Usage(completion_tokens=9, reasoning_tokens=10), True),
+        (Usage(completion_tokens=9, audio_completion_tokens=10), True),
+        (Usage(completion_tokens=9, audio_completion_tokens=5, image_completion_tokens=5), True),
+        (Usage(completion_tokens=9, accepted_prediction_tokens=9), False),
+        (Usage(completion_tokens=9, accepted_prediction_tokens=5, rejected_prediction_tokens=5), True),
+        (Usage(completion_tokens=9, cached_prompt_tokens=10), False),  # of a prompt that was not reported
+        (Usage(prompt_tokens=0, cached_prompt_tokens=1), True),
+        (Usage(), False),
+    ],
+)
+def test_calls_with_more_of_a_part_than_of_the_whole_are_counted(usage: Usage, exceeding: bool) -> None:
+    measures = measures_of(call(usage))
+    assert measures.get(EXCEEDING_PARTS, 0) == exceeding
+    assert {kind: measures[kind] for kind in TOKEN_KINDS if kind in measures} == {
+        kind: count for kind, count in usage._asdict().items() if count is not None
+    }
 
 
 @given(st.lists(calls, max_size=10), st.integers(0, 10))

@@ -87,6 +87,15 @@ def test_coverage_is_the_share_of_calls_that_reported_usage() -> None:
     assert answered(QUERY, [("a", row(1, calls=2, usage_missing=2))]).coverage == 0
 
 
+def test_an_answer_says_how_much_of_it_is_estimated() -> None:
+    reported = row(1, calls=3, usage_reported=2, usage_missing=1, total_tokens=75)
+    estimated = row(2, calls=1, usage_estimated=1, total_tokens=0, estimated_total_tokens=25)
+    assert answered(QUERY, [("a", reported), ("b", estimated)]).estimated_share == {"calls": 0.25, "tokens": 0.25}
+    assert answered(QUERY, [("b", estimated)]).estimated_share == {"calls": 1, "tokens": 1}
+    assert answered(QUERY, [("a", reported)]).estimated_share == {"calls": 0, "tokens": 0}
+    assert answered(QUERY, []).estimated_share == {"calls": None, "tokens": None}
+
+
 def test_without_calls_there_is_no_coverage_rather_than_a_zero() -> None:
     answer = answered(QUERY, [])
     assert (answer.rows, answer.coverage, answer.totals["calls"]) == ([], None, 0)

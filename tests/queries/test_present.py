@@ -21,7 +21,7 @@ FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 def answer(*apps: str | None, coverage: float | None = 1.0, **sums: int) -> Answer:
     query = UsageQuery(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), "day", ("app",), {})
     rows: list[dict[str, Any]] = [{"start": "2026-11-01T00:00:00Z", "app": app, **figures(sums)} for app in apps]
-    return Answer(query, rows, figures(sums), coverage, {})
+    return Answer(query, rows, figures(sums), coverage, {"calls": 0.0, "tokens": 0.0}, {})
 
 
 def read_csv(text: str) -> list[list[str]]:
