@@ -4,6 +4,10 @@ rows.py          what a row looks like: call rows, aggregate rows, their keys an
 plan.py          calls -> transactions within the service's limits (pure)
 commit.py        the loop that brings transactions through, whatever fails
 cache.py         the aggregate rows as last seen, so that the steady state reads nothing before it writes
+join.py          what the halves of one call tell -> the call to count (pure)
+pending.py       where halves meet; settle.py counts those that waited too long
+purge.py         deletes call rows past their retention
+verify.py        recomputes the sums from the call rows
 directory.py     which apps and models have rows, so that a query never scans a table
 dead_letters.py  records set aside
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are

@@ -117,7 +117,6 @@ def _joined(caller: Half, log: Half | None) -> Call:
     call = call._replace(
         model=told.model or call.model,
         deployment=call.deployment or told.deployment,
-        stream=told.stream if call.stream is None else call.stream,
         region=call.region or told.region,
     )
     if _has_usage(log):

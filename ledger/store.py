@@ -77,6 +77,9 @@ class Store(Protocol):
     def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         """The rows of one partition with start <= RowKey < end, in order."""
 
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        """The rows of the partitions with first <= PartitionKey < end, in the order of their keys."""
+
     async def upsert(self, entities: Sequence[Entity]) -> None:
         """Insert or merge, at most 100 rows that share one PartitionKey, all or none."""
 
@@ -113,12 +116,18 @@ class TableStore:
             await self._raise(error)
         return _row(entity)
 
-    async def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
-        entities = self._table.query_entities(
+    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        return self._query(
             "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end",
-            parameters={"partition": partition_key, "start": start, "end": end},
-            select=list(select) or None,
+            {"partition": partition_key, "start": start, "end": end},
+            select,
         )
+
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        return self._query("PartitionKey ge @first and PartitionKey lt @end", {"first": first, "end": end}, select)
+
+    async def _query(self, text: str, parameters: dict[str, str], select: Sequence[str]) -> AsyncIterator[Row]:
+        entities = self._table.query_entities(text, parameters=parameters, select=list(select) or None)
         try:
             async for entity in entities:
                 yield _row(entity)
