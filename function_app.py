@@ -76,7 +76,7 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
 @app.function_name("purge_calls")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *")
 async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
-    """Every ten minutes: delete call rows past their retention; the aggregates stay."""
+    """Every ten minutes: delete call rows past their retention, and dead letters as old; the aggregates stay."""
     from pipeline import purge
     from services import get
 
@@ -109,6 +109,27 @@ async def models(req: func.HttpRequest) -> func.HttpResponse:
 async def events(req: func.HttpRequest) -> func.HttpResponse:
     """Usage events, for the hub: docs/api.md."""
     return await _answer("events", req)
+
+
+@app.function_name("dead_letters")
+@app.route("dead-letters", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    """Records that were set aside: docs/dead-letters.md."""
+    return await _answer("dead_letters", req)
+
+
+@app.function_name("dead_letter")
+@app.route("dead-letters/{id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
+    """One of them, with what is kept of the record."""
+    return await _answer("dead_letter", req)
+
+
+@app.function_name("redrive")
+@app.route("dead-letters/redrive", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def redrive(req: func.HttpRequest) -> func.HttpResponse:
+    """Send some to the hub again."""
+    return await _answer("redrive", req)
 
 
 @app.function_name("health")

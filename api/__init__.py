@@ -4,5 +4,7 @@ endpoints.py   finds the endpoint and turns every error into the one error shape
 usage.py       GET /api/usage
 listings.py    GET /api/apps, GET /api/models
 events.py      POST /api/events, and posted.py what stands in its body
+dead_letters.py  GET /api/dead-letters, GET /api/dead-letters/{id}, POST /api/dead-letters/redrive
 health.py      GET /api/health
+metrics.py     GET /api/metrics
 """

@@ -1,10 +1,13 @@
 """From a URL to an endpoint, and from every error to the one error shape."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qs, urlsplit
+from contextlib import suppress
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from api import events, health, listings, usage
+import services
+from api import dead_letters, events, health, listings, metrics, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -20,14 +23,26 @@ ENDPOINTS: dict[str, Endpoint] = {
     "apps": listings.apps,
     "models": listings.models,
     "events": events.post,
+    "dead_letters": dead_letters.page,
+    "dead_letter": dead_letters.one,
+    "redrive": dead_letters.redrive,
     "health": health.get,
+    "metrics": metrics.get,
 }
 
 
 async def answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
     """Never raises: what goes wrong becomes an error answer."""
+    started = time.monotonic()
+    response = await _answer(endpoint, url, headers, body)
+    with suppress(Exception):  # without services there is no telemetry, and the answer says what is wrong
+        services.get().telemetry.answered(endpoint, response.status, time.monotonic() - started)
+    return response
+
+
+async def _answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
     try:
-        return await ENDPOINTS[endpoint](Request(_parameters(url), headers, body))
+        return await ENDPOINTS[endpoint](Request(_parameters(url), headers, body, unquote(urlsplit(url).path)))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:

@@ -11,11 +11,12 @@ from queries.question import Parameters
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's query string, headers (names in lower case) and body."""
+    """A request's query string, headers (names in lower case), body and path, whose escapes are resolved."""
 
     parameters: Parameters
     headers: Mapping[str, str]
     body: bytes = b""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

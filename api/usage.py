@@ -24,7 +24,7 @@ async def get(request: Request) -> Response:
         concurrency=found.settings.query_concurrency,
         max_entities=found.settings.query_max_entities,
     )
-    await reader.read(query, fold.take)
+    found.telemetry.entities_read("usage", await reader.read(query, fold.take))
     return Response(present(fold.answer()), content_type=content_type)
 
 

@@ -156,7 +156,8 @@ def _read(
                 request=request_of(dialect, record),
             )
         kind = half_kind(dialect)
-        follows = usage_event.usage_source == "gateway_log" and call.usage_state != "reported"
+        unknown = call.usage_state != "reported" and call.missing_reason != "not_metered"
+        follows = usage_event.usage_source == "gateway_log" and unknown
         can_join = kind != "policy" and not is_made_up(call.request_id)
         return Half(kind, call, waits=True) if follows or can_join else call
     except Exception as fault:  # noqa: BLE001

@@ -5,11 +5,12 @@ plan.py          calls -> transactions within the service's limits (pure)
 commit.py        the loop that brings transactions through, whatever fails
 cache.py         the aggregate rows as last seen, so that the steady state reads nothing before it writes
 join.py          what the halves of one call tell -> the call to count (pure)
-pending.py       where halves meet; settle.py counts those that waited too long
+pending.py       where halves meet; settle.py counts those that waited too long, waiting.py tells how long they wait
 purge.py         deletes call rows past their retention
 verify.py        recomputes the sums from the call rows
+progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
-dead_letters.py  records set aside
+dead_letters.py  records set aside; letter_rows.py: their rows
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are
 store.py         the one module that talks to azure-data-tables; its errors say what to do next
 """

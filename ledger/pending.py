@@ -147,7 +147,10 @@ class Pending:
     ) -> Entity:
         inserted = [call for call, row in rows.items() if row is None]
         forget = now + self._retention
-        due = now + self.deadline if any(is_waiting(after[call]) for call in inserted) else forget
+        due = forget
+        if any(is_waiting(after[call]) for call in inserted):
+            due = now + self.deadline
+            forget = max(forget, due + timedelta(days=1))  # what waits is settled before it is forgotten
         return list_row(bucket, due, inserted, forget)
 
     async def read(self, bucket: str, calls: Sequence[str]) -> dict[str, Row | None]:

@@ -16,7 +16,7 @@ from ledger.directory import Directory
 from ledger.join import Known, is_waiting, judge, known_of, settle
 from ledger.pending import BUCKETS, Pending, call_row, list_row
 from ledger.rows import utc_text
-from ledger.store import Row, RowChanged, RowExists, Write
+from ledger.store import Refused, Row, RowChanged, RowExists, Write
 from models.call import UNATTRIBUTED, Call
 
 WRITER: Final = "pending"
@@ -105,6 +105,10 @@ async def _settled(pending: Pending, bucket: str, calls: Sequence[str]) -> list[
                     [Write(call_row(bucket, call, each, WRITER), rows[call].etag) for call, each in late.items()]
                 )
             return list((known | late).values())
+        except Refused:  # too much at once
+            if len(calls) == 1:
+                raise
+            return [known for call in calls for known in await _settled(pending, bucket, [call])]
         except RowChanged:  # another half came meanwhile
             conflicts += 1
             if conflicts > MAX_CONFLICTS:

@@ -61,8 +61,8 @@ def usage_query(parameters: Parameters, now: datetime, dimensions: Sequence[str]
 
 def time_range(parameters: Parameters, now: datetime, max_days: int, default: timedelta) -> tuple[datetime, datetime]:
     """`from` and `to`, widened to full hours; `to` is now if it is not given, `from` lies `default` before it."""
-    end = _time(parameters, "to") or now
-    start = _time(parameters, "from") or end - default
+    end = moment(parameters, "to") or now
+    start = moment(parameters, "from") or end - default
     if start >= end:
         raise QueryError("invalid_range", f"from ({_text(start)}) must lie before to ({_text(end)})", "from")
     if end - start > timedelta(days=max_days):
@@ -136,7 +136,8 @@ def _not_aggregated(name: str) -> str:
     return f"usage is not aggregated by {name}: an operator can add it to the setting AGGREGATE_DIMENSIONS"
 
 
-def _time(parameters: Parameters, name: str) -> datetime | None:
+def moment(parameters: Parameters, name: str) -> datetime | None:
+    """The value of a parameter that is a time, in UTC."""
     value = single(parameters, name)
     if value is None:
         return None

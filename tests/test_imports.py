@@ -14,18 +14,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {"models", "ledger"},
     "settings": {"models"},
     "hub_sender": set(),
-    "services": {"models", "ledger", "settings", "hub_sender"},
+    "hub_state": set(),
+    "hub_reader": {"models", "collectors", "hub_state"},
+    "memo": set(),
+    "telemetry": {"models", "ledger"},
+    "services": {"models", "ledger", "settings", "hub_sender", "hub_state", "hub_reader", "telemetry"},
+    "backlog": {"models", "ledger", "services", "hub_state", "memo"},
     "pipeline": {"models", "collectors", "ledger", "services"},
-    "api": {"models", "collectors", "ledger", "queries", "services"},
-    "commands": {"models", "ledger", "services"},
-    "function_app": {"collectors", "pipeline", "services", "api"},
+    "redrive": {"models", "collectors", "ledger", "services"},
+    "api": {"models", "collectors", "ledger", "queries", "services", "redrive", "backlog", "memo"},
+    "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
+    "function_app": {"collectors", "pipeline", "services", "api", "backlog"},
 }
 """What each package or module of the app may import of the others. `local`, `tests` and `benchmarks` may import all."""
 
 ONLY_HERE = {
     "azure.functions": {"function_app.py"},
     "azure.data.tables.aio": {"ledger/store.py", "services.py"},
-    "azure.eventhub": {"hub_sender.py"},
+    "azure.eventhub": {"hub_sender.py", "hub_state.py", "hub_reader.py"},
     "azure.identity": {"services.py"},
     "os": {"services.py", "function_app.py", "commands/__main__.py"},
 }

@@ -46,20 +46,21 @@ MAX_STATUS: Final = 999
 MAX_MILLISECONDS: Final = 10**9
 
 _HOST: Final = re.compile(r"[a-z]+://[^/]*", re.IGNORECASE)
+_BELONGS_TO_MODELS: Final = re.compile(r"/(?:openai|anthropic|inference)(?:/|$)", re.IGNORECASE)
 _ASKS_A_MODEL: Final = re.compile(
-    r"/(?:openai|anthropic|inference)(?:/|$)"
-    r"|/(?:completions|embeddings|rerank)$"
+    r"/(?:completions|embeddings|rerank)$"
     r"|/v\d\w*/(?:messages|responses|chat|embed)$"
     r"|/api/(?:chat|generate|embed)$"
     r"|/(?:images|audio)/(?:generations|edits|variations|speech|transcriptions|translations)$"
     r"|/threads(?:/[^/]+)?/runs$"
+    r"|/responses/compact$|/serving-endpoints/[^/]+/invocations$"
     r"|/model/[^/]+/(?:invoke|converse)[\w-]*$"
     r"|:\w*(?:generateContent|predict|embedContents?)$",
     re.IGNORECASE,
 )
 _ASKS_FOR_ELSE: Final = re.compile(
     r"/(?:files|uploads|batches|fine_tuning|vector_stores|containers|assistants|threads(?!(?:/[^/]+)?/runs$)"
-    r"|count_tokens|input_tokens|cancel)(?:/|$)|/count-tokens:|:countTokens$",
+    r"|count_tokens|input_tokens|cancel|moderations|client_secrets)(?:/|$)|/count-tokens:|:countTokens$",
     re.IGNORECASE,
 )
 _DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)|/models/([^/:]+):|/model/([^/]+)/", re.IGNORECASE)
@@ -102,7 +103,10 @@ def _path(url: str) -> str:
 
 
 def _ask_a_model(paths: list[str]) -> bool:
-    return any(map(_ASKS_A_MODEL.search, paths)) and not any(map(_ASKS_FOR_ELSE.search, paths))
+    """By how a path ends; else by what is in it, since what an API is called says little."""
+    if any(map(_ASKS_A_MODEL.search, paths)):
+        return True
+    return any(map(_BELONGS_TO_MODELS.search, paths)) and not any(map(_ASKS_FOR_ELSE.search, paths))
 
 
 def _deployment(paths: list[str]) -> str | None:

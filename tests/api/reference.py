@@ -40,6 +40,7 @@ COUNTS = (
     "estimated_total_tokens",
     "disagreeing_totals",
     "exceeding_parts",
+    "clamped_timestamps",
 )
 
 

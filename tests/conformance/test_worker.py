@@ -38,6 +38,9 @@ HTTP_FUNCTIONS = {
     "apps": ("GET", "apps", "FUNCTION"),
     "models": ("GET", "models", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
+    "dead_letters": ("GET", "dead-letters", "FUNCTION"),
+    "dead_letter": ("GET", "dead-letters/{id}", "FUNCTION"),
+    "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
     "metrics": ("GET", "metrics", "FUNCTION"),
 }
