@@ -26,7 +26,7 @@ test: lint .conformance/.installed mono ## Lint, then run all tests; they start 
 SOAK_MINUTES ?= 25
 SOAK_KILLS ?= 100
 SOAK_SEEDS ?= 16
-SOAK_FUZZ_PASSES ?= 4
+SOAK_FUZZ_PASSES ?= 6
 SOAK_ATHERIS_RUNS ?= 400000
 soak: install .atheris/.installed ## Try to break the promises for a long time: killed processes, faulty storage, a million odd inputs
 	@$(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) --kills $(SOAK_KILLS)

@@ -45,6 +45,8 @@ CONTENT: Final = frozenset(
 
 _WORD = re.compile(r"[A-Za-z0-9._:{}()/@%~+-]{1,128}", re.ASCII)
 _SHORT_TEXT = re.compile(r"[\w .,:;()/@&+'-]{1,64}")
+_MAY_BE_WORDS = re.compile(r"name|region|location|product")
+"""Of what people give names to, such as `operationName`: "Creates a completion". Other identities are one word."""
 _URL = re.compile(
     r"([a-z]{2,10}://)(?:[^/?#@\s]*@)?([a-z0-9][a-z0-9.:-]*(?:/[\w.:/%@()~,;+-]*)?)(?:\?\S*)?",
     re.ASCII | re.IGNORECASE,
@@ -160,9 +162,9 @@ class Redaction:
             return _COUNT.fullmatch(text) is not None
         if "time" in name:
             return False
-        if name in self._kept:
-            return (_WORD.fullmatch(text) or _SHORT_TEXT.fullmatch(text)) is not None
-        return name in IDENTIFIERS and _WORD.fullmatch(text) is not None
+        if name in self._kept and _MAY_BE_WORDS.search(name) and _SHORT_TEXT.fullmatch(text):
+            return True
+        return (name in self._kept or name in IDENTIFIERS) and _WORD.fullmatch(text) is not None
 
     def _document(self, text: str, name: str, depth: int) -> str | None:
         """The text as the document that it is, JSON or a stream, whole or cut; None if it is none."""

@@ -291,6 +291,17 @@ async def test_with_none_nothing_is_kept(app: Services) -> None:
     assert [each.obstacle for each in await letters(app)] == ["no_payload"]
 
 
+async def test_what_the_hub_finds_too_large_says_so(
+    app: Services, hub: WatchedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the tier Basic, which takes 256 KiB."""
+    monkeypatch.setattr("collectors.letters.MAX_SENT_BYTES", 10**9)
+    large = {"n": {f"n{number}": 1234567 for number in range(65_000)}}
+    await take(app, raw_event(large, sequence_number=1), raw_event({"small": 1}, sequence_number=2))
+    outcomes = await redrive(await ids(app), app)
+    assert [(each.status, each.obstacle) for each in outcomes] == [("not_redrivable", "too_large"), ("redriven", None)]
+
+
 async def test_a_sweep_takes_each_letter_once_and_stops_in_time(
     app: Services, hub: WatchedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,8 @@ from tests.faults.decoders import BODIES, CHECKS, EVENTS
 from tests.faults.mutations import KINDS, TOKENS, Change, mutate
 from tests.support.events import NOON, raw_event, usage_event
 
-CASES = 3 * settings().max_examples
-"""Per check: 300, in a soak 15,000."""
+CASES = 2 * settings().max_examples
+"""Per check: 200, in a soak 10,000."""
 
 part = st.integers(0, 65_535)
 changes = st.lists(st.builds(Change, st.sampled_from(list(KINDS)), part, part, part), max_size=4)
@@ -73,7 +73,7 @@ async def services(azurite: Azurite) -> AsyncIterator[Services]:
     await found.close()
 
 
-@settings(max_examples=CASES // 30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=CASES // 20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(odd=st.lists(st.tuples(st.sampled_from(EVENTS), changes), min_size=1, max_size=6))
 async def test_whatever_is_read_can_be_stored(services: Services, odd: list[tuple[bytes, list[Change]]]) -> None:
     """Batches of odd events into tables, twice: each record has one outcome, and the second time none counts."""
@@ -140,7 +140,7 @@ def test_work_grows_with_the_input_and_not_with_its_square(name: str) -> None:
     """Four times the input, at most five times the lines run: for whatever is repeated."""
     check, _ = CHECKS[name]
 
-    @settings(max_examples=CASES // 3, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=CASES // 2, suppress_health_check=[HealthCheck.too_slow])
     @given(
         block=st.sampled_from(BLOCKS),
         changed=st.lists(st.builds(Change, st.sampled_from(["node", "number", "cut end", "insert"]), part, part, part)),

@@ -117,10 +117,9 @@ class Traffic:
             case "joined":
                 record = _policy(call, usage_source="gateway_log", stream=True)
                 self._hold_back(_llm_log(call))
-            case "twice":  # the log's count may be another: the policy's is taken, and told from it by the app
+            case "twice":  # the log's count may be another: the policy's is taken, whichever comes first
                 record = _policy(call, response_model=call.model, usage=call.tokens)
-                other = call if call.app == "unattributed" else call._replace(tokens=dict.fromkeys(call.tokens, 7))
-                self._hold_back(_llm_log(other))
+                self._hold_back(_llm_log(call._replace(tokens=dict.fromkeys(call.tokens, 7))))
             case _:
                 call = call._replace(app="team-a" if call.app == "unattributed" else call.app)
                 record = _gateway_log(call)

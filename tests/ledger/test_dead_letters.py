@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ledger.dead_letters
+import ledger.letter_rows
 from ledger.dead_letters import DeadLetters, LetterPurgeReport, Wanted
 from ledger.letter_rows import is_part, key_of
 from ledger.store import Store, TableStore
@@ -196,9 +197,11 @@ def test_what_cannot_be_sent_again_says_why() -> None:
 # ------------------------------------------------------------------------------------------------------------- faults
 
 
-async def test_an_answer_that_is_lost_counts_nothing_twice(store: TableStore) -> None:
-    """At each request in turn: it was not done, or it was done and the answer lost."""
-    large = [letter(number, payload=payload(900_000)) for number in range(3)]
+async def test_an_answer_that_is_lost_counts_nothing_twice(store: TableStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each request in turn: it was not done, or it was done and the answer lost. Each letter is a transaction."""
+    monkeypatch.setattr(ledger.dead_letters, "MAX_BYTES", 100)
+    monkeypatch.setattr(ledger.letter_rows, "COLUMN_BYTES", 50)
+    large = [letter(number, payload=payload(600)) for number in range(3)]
     letters = letters_in(store)
     await letters.set_aside(large[:2], NOON)
     for number in range(1, 9):
