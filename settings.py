@@ -17,6 +17,7 @@ HOST_SETTINGS: Final = ("AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "CONS
 """Read by the Functions host, not by this module."""
 
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
+DEFAULT_PRICE_PROVIDERS: Final = "azure,aws,google,mistral,cohere,voyageai,perplexity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Settings:
     query_max_rows: int
     query_max_entities: int
     query_max_days: int
+    price_providers: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -76,6 +78,7 @@ class Settings:
             query_max_rows=reader.number("QUERY_MAX_ROWS", 50_000, 100, 1_000_000, "rows"),
             query_max_entities=reader.number("QUERY_MAX_ENTITIES", 1_000_000, 1000, 100_000_000, "rows"),
             query_max_days=reader.number("QUERY_MAX_DAYS", 800, 1, 4000, "days"),
+            price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
         )
         if reader.faults:
             raise SettingsError(reader.faults)
@@ -187,11 +190,15 @@ class _Reader:
         return int(value)
 
     def dimensions(self, name: str, default: str) -> tuple[str, ...]:
-        text = self._environment.get(name)
-        names = tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())
+        names = self.names(name, default)
         for part in names:
             if part not in DIMENSIONS:
                 self.faults.append(f"{name} names {part!r}: expected a comma list of {', '.join(DIMENSIONS)}")
         if len(set(names)) != len(names):
             self.faults.append(f"{name} names a dimension twice: expected each at most once")
         return names
+
+    def names(self, name: str, default: str) -> tuple[str, ...]:
+        """A comma list; given and empty it names none."""
+        text = self._environment.get(name)
+        return tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())

@@ -11,7 +11,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "collectors": {"models"},
     "ledger": {"models"},
-    "queries": {"models", "ledger"},
+    "prices": {"models"},
+    "queries": {"models", "ledger", "prices"},
     "settings": {"models"},
     "hub_sender": set(),
     "services": {"models", "ledger", "settings", "hub_sender"},
@@ -27,6 +28,7 @@ ONLY_HERE = {
     "azure.data.tables.aio": {"ledger/store.py", "services.py"},
     "azure.eventhub": {"hub_sender.py"},
     "azure.identity": {"services.py"},
+    "genai_prices": {"prices/catalogue.py"},
     "os": {"services.py", "function_app.py", "commands/__main__.py"},
 }
 """What only these files of the app may import: bindings, tables and the environment each have one place."""
