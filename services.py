@@ -21,7 +21,9 @@ from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
 from ledger.pending import Pending
 from ledger.store import Store, TableStore
+from ledger.versions import Versions
 from models.errors import SettingsError
+from prices.catalogue import Catalogue
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    prices: Versions
+    catalogue: Catalogue | None
     tables: TableServiceClient
     hub_sender: "HubSender | None" = field(default=None, init=False)
 
@@ -84,6 +88,8 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        prices=Versions(table("prices"), "prices"),
+        catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
         tables=tables,
     )
 

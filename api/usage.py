@@ -8,6 +8,7 @@ from api.response import Request, Response
 from models.errors import QueryError
 from queries.answer import Answer, Fold
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
+from queries.pricing import Pricing
 from queries.question import single, usage_query
 from queries.read import UsageReader
 
@@ -17,7 +18,8 @@ async def get(request: Request) -> Response:
     present, content_type = _format(request)
     found = services.get()
     query = usage_query(request.parameters, services.now(), found.settings.dimensions, found.settings.query_max_days)
-    fold = Fold(query, found.settings.query_max_rows)
+    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query)
+    fold = Fold(query, found.settings.query_max_rows, book)
     reader = UsageReader(
         found.usage,
         found.directory,

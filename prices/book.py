@@ -37,10 +37,12 @@ class PriceBook:
             found = self._known[model] = (*own, *(Candidate(price, {}) for price in listed))
         return found
 
-    def find(self, model: str | None, values: Mapping[str, Any], hour: str) -> Price | None:
-        """The price of calls that began in `hour` (`YYYYMMDDHH`), with the values of their dimensions."""
+    def find(self, app: str, model: str | None, values: Mapping[str, Any], hour: str) -> Price | None:
+        """The price of an app's calls that began in `hour` (`YYYYMMDDHH`), with the values of their dimensions."""
         for price, scope in self.candidates(model):
-            if price.applies_at(hour) and all(values.get(name) == value for name, value in scope.items()):
+            if price.applies_at(hour) and all(
+                (app if name == "app" else values.get(name)) == value for name, value in scope.items()
+            ):
                 return price
         return None
 

@@ -1,6 +1,7 @@
 """Questions about usage and their answers.
 
 question.py   the parameters of a request -> a checked UsageQuery
+pricing.py    the prices that apply, and where they change
 spans.py      a time range -> which rows answer it (pure)
 read.py       those rows, read from the tables
 answer.py     rows -> an answer: groups, totals, coverage (pure)

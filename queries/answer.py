@@ -16,11 +16,15 @@ from models.measures import (
     Measures,
     add,
     latency_percentile,
+    total,
 )
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
+from prices.book import PriceBook
+from prices.price import Cost, Price, cost, decimal_text
 from queries.question import UsageQuery
-from queries.spans import bucket_start
+from queries.spans import bucket_start, row_hour
 
+NOTHING = Cost()
 COUNTS: tuple[str, ...] = (
     "calls",
     "failed_calls",
@@ -32,6 +36,9 @@ COUNTS: tuple[str, ...] = (
     EXCEEDING_PARTS,
     CLAMPED,
 )
+Sums = dict[Price | None, Measures]
+"""Sums, apart by the price that applies to them."""
+
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
@@ -52,15 +59,16 @@ class Answer:
 
 
 class Fold:
-    """Takes rows one by one and holds one sum per bucket and group."""
+    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`."""
 
-    def __init__(self, query: UsageQuery, max_rows: int):
+    def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook):
         self._query = query
         self._max_rows = max_rows
+        self._book = book
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
         self._named = [name for name in dict.fromkeys((*query.group_by, *query.filters)) if name in DIMENSIONS]
         self._not_aggregated: dict[str, int] = {}
-        self._groups: dict[tuple[str, tuple[str | None, ...]], Measures] = {}
+        self._groups: dict[tuple[str, tuple[str | None, ...]], Sums] = {}
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
@@ -82,35 +90,48 @@ class Fold:
                     "granularity",
                 )
             sums = self._groups[start, group] = {}
-        add(sums, sums_of(columns))
+        price = self._book.find(app, columns.get("model"), columns, row_hour(columns["RowKey"]))
+        add(sums.setdefault(price, {}), sums_of(columns))
 
     def answer(self) -> Answer:
         """The answer over all rows taken."""
-        totals: Measures = {}
+        all_sums: Sums = {}
         rows = []
         ordered = sorted(
             self._groups.items(), key=lambda item: (item[0][0], [(name is not None, name or "") for name in item[0][1]])
         )
         for (start, group), sums in ordered:
-            add(totals, sums)
-            rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **figures(sums)})
+            for price, part in sums.items():
+                add(all_sums.setdefault(price, {}), part)
+            rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **priced_figures(sums)})
+        totals = total(all_sums.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
         coverage = _share(totals.get("usage_reported", 0), calls)
         estimated_share = {
             "calls": _share(totals.get("usage_estimated", 0), calls),
             "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
         }
-        return Answer(self._query, rows, figures(totals), coverage, estimated_share, self._not_aggregated)
+        return Answer(self._query, rows, priced_figures(all_sums), coverage, estimated_share, self._not_aggregated)
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def figures(sums: Mapping[str, int]) -> dict[str, Any]:
-    """Sums as an answer shows them: every name, latency as percentiles in milliseconds, durations in seconds."""
+def priced_figures(sums: Sums) -> dict[str, Any]:
+    """Sums and what they cost, as an answer shows them."""
+    return figures(total(sums.values()), cost(sums))
+
+
+def figures(sums: Mapping[str, int], costs: Cost = NOTHING) -> dict[str, Any]:
+    """Sums as an answer shows them: every name, latency as percentiles in milliseconds, durations in seconds. Amounts
+    are text, since a number would lose digits."""
     return {
         **{name: sums.get(name, 0) for name in COUNTS},
         "audio_seconds": sums.get(AUDIO_MICROSECONDS, 0) / 1_000_000,
+        "cost": None if costs.amount is None else decimal_text(costs.amount),
+        "approximate_cost": decimal_text(costs.approximate),
+        "unpriced_tokens": costs.unpriced_tokens,
+        "unpriced_audio_seconds": costs.unpriced_audio_microseconds / 1_000_000,
         "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},
     }

@@ -23,6 +23,7 @@ def as_json(answer: Answer) -> str:
             "granularity": query.granularity,
             "group_by": list(query.group_by),
             "tz": "UTC",
+            "currency": "USD",
             "rows": list(answer.rows),
             "totals": answer.totals,
             "coverage": _share(answer.coverage),

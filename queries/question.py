@@ -30,13 +30,17 @@ RESOLUTION: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """`start` <= time < `end`, both on a full hour in UTC. `filters` holds the allowed values of each dimension."""
+    """`start` <= time < `end`, both on a full hour in UTC. `filters` holds the allowed values of each dimension.
+
+    No row that is read may lie on both sides of one of `edges`, which are full hours too: there prices change.
+    """
 
     start: datetime
     end: datetime
     granularity: Granularity
     group_by: tuple[str, ...]
     filters: Mapping[str, frozenset[str]]
+    edges: tuple[datetime, ...] = ()
 
 
 def usage_query(parameters: Parameters, now: datetime, dimensions: Sequence[str], max_days: int) -> UsageQuery:

@@ -9,7 +9,7 @@ from ledger.rows import partition_key
 from ledger.store import Entity, Store
 from models.errors import QueryError
 from queries.question import UsageQuery
-from queries.spans import Span, spans
+from queries.spans import Span, pieces, spans
 
 T = TypeVar("T")
 TakeRow = Callable[[str, Entity], None]
@@ -42,7 +42,8 @@ class UsageReader:
                     raise _too_many(self._max_entities)
                 take(app, row.columns)
 
-        needed = list(spans(query.start, query.end, query.granularity))
+        parts = pieces(query.start, query.end, query.edges)
+        needed = [span for part in parts for span in spans(*part, query.granularity)]
         apps = await self._apps(query, {span.month for span in needed})
         await _each(((app, span) for span in needed for app in apps[span.month]), one, self._concurrency)
         return read

@@ -1,7 +1,8 @@
 """Which rows answer a time range: whole months from month rows, whole days from day rows, the edges from hour rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from queries.question import Granularity
@@ -32,6 +33,12 @@ def row_time(row_key: str) -> str:
     return row_key.split("|", 2)[1]
 
 
+def row_hour(row_key: str) -> str:
+    """The first hour of what a row sums up, `YYYYMMDDHH`."""
+    time = row_time(row_key)
+    return time[:10] if len(time) >= 10 else time + ("0100" if len(time) == 6 else "00")
+
+
 def utc_text(hour: datetime) -> str:
     """A full hour in UTC as answers show it, in RFC 3339."""
     return hour.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -46,6 +53,11 @@ def bucket_start(row_key: str, granularity: Granularity, start: datetime) -> str
     if granularity == "month":
         return f"{month}-01T00:00:00Z"
     return f"{month}-{day}T{hour if granularity == 'hour' else '00'}:00:00Z"
+
+
+def pieces(start: datetime, end: datetime, edges: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """A range cut at the edges inside of it, which come in order."""
+    return list(pairwise([start, *(edge for edge in edges if start < edge < end), end]))
 
 
 def spans(start: datetime, end: datetime, granularity: Granularity) -> Iterator[Span]:

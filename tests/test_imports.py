@@ -15,9 +15,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {"models", "ledger", "prices"},
     "settings": {"models"},
     "hub_sender": set(),
-    "services": {"models", "ledger", "settings", "hub_sender"},
+    "services": {"models", "ledger", "prices", "settings", "hub_sender"},
     "pipeline": {"models", "collectors", "ledger", "services"},
-    "api": {"models", "collectors", "ledger", "queries", "services"},
+    "api": {"models", "collectors", "ledger", "prices", "queries", "services"},
     "commands": {"models", "ledger", "services"},
     "function_app": {"collectors", "pipeline", "services", "api"},
 }

@@ -33,6 +33,8 @@ DEPLOYMENTS = (None, "chat", "+chat")
 PRODUCTS = (None, "gold")
 STREAMS = (None, True, False)
 STATUSES = (None, 200, 429)
+MONEY = ("cost", "approximate_cost", "unpriced_tokens", "unpriced_audio_seconds")
+"""tests/api/test_costs.py is about these."""
 FIRST, LAST = utc(2023, 12, 30), utc(2024, 3, 2)
 EDGES = (
     utc(2023, 12, 31, 23, 59, 59, 999_999),
@@ -110,13 +112,15 @@ def check(reply: Reply, calls: list[MadeCall], question: Question) -> None:
 
 
 def without_latency(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "latency_ms"}
+    return {name: value for name, value in row.items() if name not in ("latency_ms", *MONEY)}
 
 
 def as_cells(row: dict[str, Any]) -> dict[str, str]:
     """A row of the JSON answer as the CSV must show it."""
     latency = {f"latency_ms_{name}": value for name, value in row["latency_ms"].items()}
-    cells = {name: "" if value is None else str(value) for name, value in (without_latency(row) | latency).items()}
+    money = {name: row[name] for name in MONEY}
+    shown = without_latency(row) | money | latency
+    cells = {name: "" if value is None else str(value) for name, value in shown.items()}
     return {name: f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for name, cell in cells.items()}
 
 

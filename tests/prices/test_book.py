@@ -30,7 +30,7 @@ def own(rate: str = "1", **members: Any) -> PriceEntry:
 
 
 def source(book: PriceBook, hour: str = HOUR, model: str | None = "gpt-4o", **values: Any) -> str | None:
-    price = book.find(model, values, hour)
+    price = book.find(values.pop("app", "some-app"), model, values, hour)
     return price.source if price else None
 
 
@@ -96,9 +96,9 @@ entries = st.builds(
 )
 
 
-@given(st.dictionaries(st.sampled_from("abcd"), entries), ranges, st.sampled_from(["x", "y", None]))
+@given(st.dictionaries(st.sampled_from("abcd"), entries), ranges, st.sampled_from(["x", "y", "z"]))
 def test_between_two_changes_the_price_is_the_same(
-    found: dict[str, PriceEntry], asked: tuple[datetime, datetime], app: str | None
+    found: dict[str, PriceEntry], asked: tuple[datetime, datetime], app: str
 ) -> None:
     """What a row of a whole day or month may be priced with."""
     book = PriceBook(found, None)
@@ -107,12 +107,12 @@ def test_between_two_changes_the_price_is_the_same(
     for begin, stop in pairwise(edges):
         prices = set()
         while begin < stop:
-            prices.add(book.find("gpt-4o", {"app": app}, hour_text(begin)))
+            prices.add(book.find(app, "gpt-4o", {"deployment": "x"}, hour_text(begin)))
             begin += timedelta(hours=1)
         assert len(prices) == 1
 
 
 def test_a_rate_is_that_of_the_price_that_applies() -> None:
-    price = PriceBook({"a": own("2.5")}, None).find("gpt-4o", {}, HOUR)
+    price = PriceBook({"a": own("2.5")}, None).find("app", "gpt-4o", {}, HOUR)
     assert price is not None
     assert price.rate("cached_prompt_tokens") == Decimal("2.5")

@@ -12,6 +12,7 @@ from ledger.rows import partition_key
 from ledger.store import Row, Store, StoreBusy, Write
 from local.azurite import Azurite
 from models.errors import QueryError
+from prices.book import PriceBook
 from queries.answer import Answer, Fold
 from queries.question import usage_query
 from queries.read import UsageReader
@@ -80,7 +81,7 @@ class Reading:
 async def read(filled: Services, question: str, *, concurrency: int = 8, max_entities: int = 10_000) -> Reading:
     now = datetime(2026, 11, 1, tzinfo=UTC)
     query = usage_query(parse_qs(question), now, EXTRA_DIMENSIONS, 800)
-    store, fold = CountingStore(filled.usage), Fold(query, 10_000)
+    store, fold = CountingStore(filled.usage), Fold(query, 10_000, PriceBook({}, None))
     reader = UsageReader(store, filled.directory, concurrency=concurrency, max_entities=max_entities)
     rows = await reader.read(query, fold.take)
     return Reading(store, rows, fold.answer())
