@@ -48,6 +48,10 @@ class Settings:
     query_max_rows: int
     query_max_entities: int
     query_max_days: int
+    query_max_calls: int
+    query_max_call_days: int
+    query_max_requests: int
+    query_max_seconds: int
     price_providers: tuple[str, ...]
 
     @classmethod
@@ -78,6 +82,10 @@ class Settings:
             query_max_rows=reader.number("QUERY_MAX_ROWS", 50_000, 100, 1_000_000, "rows"),
             query_max_entities=reader.number("QUERY_MAX_ENTITIES", 1_000_000, 1000, 100_000_000, "rows"),
             query_max_days=reader.number("QUERY_MAX_DAYS", 800, 1, 4000, "days"),
+            query_max_calls=reader.number("QUERY_MAX_CALLS", 100_000, 100, 10_000_000, "rows"),
+            query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 31, 1, 400, "days"),
+            query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
+            query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
         )
         if reader.faults:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import services
 from api.response import Request, Response, json_response
+from queries import spans
 from queries.question import refuse_unknown, time_range
-from queries.spans import spans
 
 DEFAULT_RANGE = timedelta(days=31)
 
@@ -43,7 +43,7 @@ def _months(request: Request) -> list[str]:
     refuse_unknown(request.parameters, ("from", "to"))
     max_days = services.get().settings.query_max_days
     start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
-    return [span.month for span in spans(start, end, "hour")]
+    return spans.months(start, end)
 
 
 def _dashed(month: str) -> str:

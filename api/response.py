@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import QueryError
@@ -20,16 +20,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A body of `content_type`."""
+    """A body of `content_type`, with `more` headers."""
 
     body: str
     status: int = 200
     content_type: str = "application/json"
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
         """Numbers change and are not for everyone: no cache may keep them."""
-        return {"Content-Type": self.content_type, "Cache-Control": "no-store"}
+        return {"Content-Type": self.content_type, "Cache-Control": "no-store", **self.more}
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -74,8 +74,16 @@ class Store(Protocol):
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
         """One row, or None."""
 
-    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
-        """The rows of one partition with start <= RowKey < end, in order."""
+    def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
+        """The rows of one partition with start <= RowKey < end, in order; with `times` only those whose `timestamp_utc`
+        lies in this half-open range, which the service reads but does not send."""
 
     async def upsert(self, entities: Sequence[Entity]) -> None:
         """Insert or merge, at most 100 rows that share one PartitionKey, all or none."""
@@ -113,10 +121,19 @@ class TableStore:
             await self._raise(error)
         return _row(entity)
 
-    async def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+    async def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
+        first, after = times or ("", "")
         entities = self._table.query_entities(
-            "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end",
-            parameters={"partition": partition_key, "start": start, "end": end},
+            "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
+            + (" and timestamp_utc ge @first and timestamp_utc lt @after" if times else ""),
+            parameters={"partition": partition_key, "start": start, "end": end, "first": first, "after": after},
             select=list(select) or None,
         )
         try:

@@ -1,6 +1,8 @@
 """Questions about usage and their answers.
 
 question.py   the parameters of a request -> a checked UsageQuery
+buckets.py    a range in a time zone -> where its hours, days, months begin (pure)
+cursor.py     where a page ended <-> signed text (pure)
 pricing.py    the prices that apply, and where they change
 spans.py      a time range -> which rows answer it (pure)
 read.py       those rows, read from the tables

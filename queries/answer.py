@@ -1,8 +1,10 @@
-"""Rows -> an answer: grouped, summed, with totals and coverage. Pure."""
+"""Rows -> an answer: grouped, summed, ordered, a page of it, with the totals and coverage of the whole. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from ledger.rows import sums_of
 from ledger.store import Entity
@@ -21,10 +23,10 @@ from models.measures import (
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 from prices.book import PriceBook
 from prices.price import Cost, Price, cost, decimal_text
-from queries.question import UsageQuery
-from queries.spans import bucket_start, row_hour
+from queries.buckets import bucket_starts, zone_text
+from queries.question import START, UsageQuery
+from queries.spans import row_hour, row_time
 
-NOTHING = Cost()
 COUNTS: tuple[str, ...] = (
     "calls",
     "failed_calls",
@@ -36,19 +38,25 @@ COUNTS: tuple[str, ...] = (
     EXCEEDING_PARTS,
     CLAMPED,
 )
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
 Sums = dict[Price | None, Measures]
 """Sums, apart by the price that applies to them."""
+NOTHING = Cost()
 
-PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+Group = tuple[str | None, ...]
+Position = list[Any]
+"""Of a row in its order, as JSON can hold it: the figure it is ordered by, the number of its bucket, its group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
-    how large a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated:
-    of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension
-    that the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and
-    no filter finds them."""
+    """`rows` are a page in the order that was asked for, and `next_position` is that of its last row if there are more;
+    all else is of the whole answer. Token counts are sums over the calls that reported them: `coverage` says how large
+    a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated: of the
+    `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension that the
+    question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
+    filter finds them."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
@@ -56,6 +64,7 @@ class Answer:
     coverage: float | None
     estimated_share: Mapping[str, float | None]
     not_aggregated: Mapping[str, int]
+    next_position: Position | None = None
 
 
 class Fold:
@@ -68,7 +77,9 @@ class Fold:
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
         self._named = [name for name in dict.fromkeys((*query.group_by, *query.filters)) if name in DIMENSIONS]
         self._not_aggregated: dict[str, int] = {}
-        self._groups: dict[tuple[str, tuple[str | None, ...]], Sums] = {}
+        self._starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
+        self._buckets: dict[str, int] = {}
+        self._groups: dict[tuple[int, Group], Sums] = {}
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
@@ -79,8 +90,8 @@ class Fold:
             if columns.get(name) not in allowed:
                 return
         group = tuple(app if name == "app" else columns.get(name) for name in self._query.group_by)
-        start = bucket_start(columns["RowKey"], self._query.granularity, self._query.start)
-        sums = self._groups.get((start, group))
+        bucket = self._bucket(columns["RowKey"])
+        sums = self._groups.get((bucket, group))
         if sums is None:
             if len(self._groups) >= self._max_rows:
                 raise QueryError(
@@ -89,36 +100,90 @@ class Fold:
                     "or fewer groups",
                     "granularity",
                 )
-            sums = self._groups[start, group] = {}
+            sums = self._groups[bucket, group] = {}
         price = self._book.find(app, columns.get("model"), columns, row_hour(columns["RowKey"]))
         add(sums.setdefault(price, {}), sums_of(columns))
 
+    def _bucket(self, row_key: str) -> int:
+        """The number of the bucket that a row falls in."""
+        time = row_key.split("|", 2)[1]
+        if time not in self._buckets:  # the first bucket can begin before a row of it, and before the range
+            self._buckets[time] = max(bisect_right(self._starts, row_time(row_key)) - 1, 0)
+        return self._buckets[time]
+
     def answer(self) -> Answer:
         """The answer over all rows taken."""
-        all_sums: Sums = {}
-        rows = []
-        ordered = sorted(
-            self._groups.items(), key=lambda item: (item[0][0], [(name is not None, name or "") for name in item[0][1]])
-        )
-        for (start, group), sums in ordered:
+        whole: Sums = {}
+        for sums in self._groups.values():
             for price, part in sums.items():
-                add(all_sums.setdefault(price, {}), part)
-            rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **priced_figures(sums)})
-        totals = total(all_sums.values())
+                add(whole.setdefault(price, {}), part)
+        found = [
+            Placed(
+                bucket,
+                group,
+                {
+                    "start": zone_text(self._starts[bucket], self._query.zone),
+                    **dict(zip(self._query.group_by, group, strict=True)),
+                    **priced(sums),
+                },
+            )
+            for (bucket, group), sums in self._groups.items()
+        ]
+        rows, next_position = page(found, self._query)
+        totals = total(whole.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
         coverage = _share(totals.get("usage_reported", 0), calls)
         estimated_share = {
             "calls": _share(totals.get("usage_estimated", 0), calls),
             "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
         }
-        return Answer(self._query, rows, priced_figures(all_sums), coverage, estimated_share, self._not_aggregated)
+        return Answer(self._query, rows, priced(whole), coverage, estimated_share, self._not_aggregated, next_position)
+
+
+class Placed(NamedTuple):
+    """A row with the number of its bucket and its group."""
+
+    bucket: int
+    group: Group
+    row: Mapping[str, Any]
+
+
+def page(found: Sequence[Placed], query: UsageQuery) -> tuple[list[Mapping[str, Any]], Position | None]:
+    """The rows of the page in their order, and the position of its last row if others follow."""
+
+    def position(placed: Placed) -> Position:
+        figure = placed.bucket if query.order_by == START else flat(placed.row)[query.order_by]
+        return [None if figure is None else str(figure), placed.bucket, placed.group]
+
+    def key(position: Position) -> tuple[Any, ...]:
+        figure, bucket, group = position
+        number = Decimal(figure or 0)
+        ordered = -number if query.descending else number
+        return figure is None, ordered, bucket, [(name is not None, name or "") for name in group]
+
+    keyed = sorted(((key(place := position(placed)), place, placed.row) for placed in found), key=lambda item: item[0])
+    first = 0 if query.after is None else bisect_right([each[0] for each in keyed], key(list(query.after)))
+    left = keyed[first:]
+    shown = left if query.limit is None else left[: query.limit]
+    return [row for _, _, row in shown], shown[-1][1] if len(shown) < len(left) else None
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without nested values: `latency_ms` becomes `latency_ms_p50` and the like."""
+    plain: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            plain.update({f"{name}_{part}": inner for part, inner in value.items()})
+        else:
+            plain[name] = value
+    return plain
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def priced_figures(sums: Sums) -> dict[str, Any]:
+def priced(sums: Sums) -> dict[str, Any]:
     """Sums and what they cost, as an answer shows them."""
     return figures(total(sums.values()), cost(sums))
 
@@ -135,3 +200,7 @@ def figures(sums: Mapping[str, int], costs: Cost = NOTHING) -> dict[str, Any]:
         "unpriced_audio_seconds": costs.unpriced_audio_microseconds / 1_000_000,
         "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},
     }
+
+
+FIGURES: tuple[str, ...] = tuple(flat(figures({})))
+"""The figures of a row, in their order."""

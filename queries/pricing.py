@@ -9,7 +9,7 @@ from prices.book import PriceBook
 from prices.catalogue import Catalogue
 from prices.entry import read_entry
 from queries.question import UsageQuery
-from queries.spans import spans
+from queries.spans import months
 
 
 class Pricing:
@@ -34,6 +34,5 @@ class Pricing:
     async def _models(self, query: UsageQuery) -> set[str | None]:
         if "model" in query.filters:
             return set(query.filters["model"])
-        months = {span.month for span in spans(query.start, query.end, "hour")}
-        found = await asyncio.gather(*(self._directory.models(month) for month in months))
+        found = await asyncio.gather(*(self._directory.models(month) for month in months(query.start, query.end)))
         return {model for pairs in found for model, _ in pairs}

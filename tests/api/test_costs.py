@@ -116,8 +116,8 @@ async def enter(services: Services, **prices: dict[str, Any]) -> None:
         await services.prices.edit(name, lambda _, document=document: document, FIRST)  # type: ignore[misc]
 
 
-async def asked(start: datetime, end: datetime, granularity: str, group_by: Sequence[str]) -> Any:
-    question = {"from": start.isoformat(), "to": end.isoformat(), "granularity": granularity}
+async def asked(start: datetime, end: datetime, granularity: str, group_by: Sequence[str], tz: str = "UTC") -> Any:
+    question = {"from": start.isoformat(), "to": end.isoformat(), "granularity": granularity, "tz": tz}
     reply = await ask("usage", {**question, "group_by": ",".join(group_by) or "none"})
     assert reply.status == 200, reply
     return reply.json
@@ -161,21 +161,55 @@ def _cost(rows: Sequence[Any]) -> Fraction:
     cuts=st.lists(moments.map(lambda time: time.replace(minute=0, second=0, microsecond=0)), max_size=3).map(sorted),
     granularity=st.sampled_from(["hour", "day", "month", "total"]),
     group_by=GROUPS,
+    tz=st.sampled_from(["UTC", "Europe/Berlin"]),
 )
 async def test_any_partition_and_grouping_of_a_range_costs_what_its_calls_do(
-    configure: Configure, calls: list[Paid], cuts: list[datetime], granularity: str, group_by: tuple[str, ...]
+    configure: Configure,
+    calls: list[Paid],
+    cuts: list[datetime],
+    granularity: str,
+    group_by: tuple[str, ...],
+    tz: str,
 ) -> None:
     """A month row is never charged at one price where two applied, whatever rows the answer is read from."""
     services = await configure(PRICE_PROVIDERS="openai")
     await fill(services, [(call.event(), call.partition) for call in calls])
     await enter(services, ptu=PTU, own=OWN)
-    whole = await asked(FIRST, LAST, granularity, group_by)
+    whole = await asked(FIRST, LAST, granularity, group_by, tz)
     check(whole, calls, FIRST, LAST, group_by)
     parts = []
     for start, end in pairwise(dict.fromkeys([FIRST, *cuts, LAST])):
-        parts.append(await asked(start, end, granularity, group_by))
+        parts.append(await asked(start, end, granularity, group_by, tz))
         check(parts[-1], calls, start, end, group_by)
     assert _cost([part["totals"] for part in parts]) == _cost([whole["totals"]])
+
+
+async def test_answers_from_call_rows_cost_the_same(configure: Configure) -> None:
+    """A dimension that is not summed up, and a zone whose buckets begin inside the hours of UTC."""
+    services = await configure(PRICE_PROVIDERS="openai")
+    minutes = range(-40 * 60, 40 * 60, 37)
+    calls = [
+        paid(
+            time=OWN_FROM + number * timedelta(minutes=1),
+            deployment=("chat", "ptu")[number % 2],
+            app="ab"[number % 3 % 2],
+        )
+        for number in minutes
+    ]
+    await fill(services, [(call.event(), "0") for call in calls])
+    await enter(services, ptu=PTU | {"scope": {"deployment": "ptu", "app": "a"}}, own=OWN)
+    start, end = OWN_FROM - 2 * DAY, OWN_FROM + 2 * DAY
+    summed = await asked(start, end, "hour", ["app"])
+    from_calls = await asked(start, end, "hour", ["app", "backend"])
+    assert (summed["source"], from_calls["source"]) == ("aggregates", "calls")
+    in_india = await asked(start, end, "hour", ["app"], "Asia/Kolkata")
+    assert in_india["source"] in ("both", "calls")
+    costs = {shown["totals"]["cost"] for shown in (summed, from_calls, in_india)}
+    assert costs == {summed["totals"]["cost"]}
+    assert _cost(in_india["rows"]) == _cost(from_calls["rows"]) == _cost(summed["rows"])
+    dearest = await ask("usage", {"from": start.isoformat(), "to": end.isoformat(), "order_by": "-cost", "limit": "3"})
+    found = [Fraction(row["cost"]) for row in dearest.json["rows"]]
+    assert found == sorted(found, reverse=True)
 
 
 def paid(**changes: Any) -> Paid:
@@ -218,12 +252,12 @@ async def test_a_month_without_a_change_of_prices_is_read_from_its_month_row(con
     read: list[str] = []
     rows_in = services.usage.range
 
-    async def counted(*arguments: Any) -> Any:
-        async for row in rows_in(*arguments):
+    async def counted(*arguments: Any, **named: Any) -> Any:
+        async for row in rows_in(*arguments, **named):
             read.append(row.columns["RowKey"][0])
             yield row
 
-    services.usage.range = counted  # type: ignore[method-assign, assignment]
+    services.usage.range = counted  # type: ignore[method-assign]
     question = {"from": "2025-05-01T00:00:00Z", "to": "2025-06-01T00:00:00Z", "granularity": "month"}
     assert (await ask("usage", question)).json["totals"]["cost"] == "50"
     assert read == ["m"]
