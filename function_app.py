@@ -87,6 +87,20 @@ async def usage(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("usage", req)
 
 
+@app.function_name("calls")
+@app.route("calls", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def calls(req: func.HttpRequest) -> func.HttpResponse:
+    """One app's calls, newest first."""
+    return await _answer("calls", req)
+
+
+@app.function_name("call")
+@app.route("calls/{request_id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def call(req: func.HttpRequest) -> func.HttpResponse:
+    """All that is known of one call."""
+    return await _answer("call", req)
+
+
 @app.function_name("apps")
 @app.route("apps", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def apps(req: func.HttpRequest) -> func.HttpResponse:
@@ -119,5 +133,5 @@ async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
     from api.endpoints import answer
 
     # params holds one value a name and loses empty ones, so the query string is read from the URL
-    response = await answer(endpoint, req.url, dict(req.headers), req.get_body())
+    response = await answer(endpoint, req.url, dict(req.headers), req.get_body(), dict(req.route_params), req.method)
     return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

@@ -1,10 +1,11 @@
 """From a URL to an endpoint, and from every error to the one error shape."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from api import events, health, listings, usage
+from api import calls, events, health, listings, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -17,6 +18,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 ENDPOINTS: dict[str, Endpoint] = {
     "usage": usage.get,
+    "calls": calls.listed,
+    "call": calls.one,
     "apps": listings.apps,
     "models": listings.models,
     "events": events.post,
@@ -24,10 +27,20 @@ ENDPOINTS: dict[str, Endpoint] = {
 }
 
 
-async def answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-    """Never raises: what goes wrong becomes an error answer."""
+async def answer(
+    endpoint: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    route: Mapping[str, str] | None = None,
+    method: str = "GET",
+) -> Response:
+    """`route` holds the parts of the path by name. Never raises: what goes wrong becomes an error answer."""
+    parts = route or {}
     try:
-        return await ENDPOINTS[endpoint](Request(_parameters(url), headers, body))
+        # A slash in a part of the path stays encoded, as it must not part it in two.
+        named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
+        return await ENDPOINTS[endpoint](Request(_parameters(url, parts.values()), headers, body, named, method))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
@@ -43,7 +56,9 @@ async def answer(endpoint: str, url: str, headers: Mapping[str, str], body: byte
         return error_response(QueryError("internal_error", "the question could not be answered", None, 500))
 
 
-def _parameters(url: str) -> dict[str, list[str]]:
+def _parameters(url: str, parts: Iterable[str]) -> dict[str, list[str]]:
+    for part in parts:  # the host gives the path decoded, so that a ? or # in it would be taken for the query's
+        url = url.replace(f"/{part}", "", 1)
     query = urlsplit(url).query
     if len(query) > MAX_QUERY_LENGTH:
         raise QueryError("query_too_long", f"the query string is longer than {MAX_QUERY_LENGTH} characters", None, 414)

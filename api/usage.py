@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import services
-from api.response import Request, Response
+from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold
 from queries.cursor import Cursors, Place
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
@@ -14,8 +14,6 @@ from queries.read import Bounds, UsageReader
 from services import Services
 
 FORMATS = ("json", "csv")
-NEXT_CURSOR = "X-Next-Cursor"
-"""The header that gives the cursor of the next page in every format."""
 
 
 async def get(request: Request) -> Response:

@@ -7,5 +7,7 @@ pricing.py    the prices that apply, and where they change
 spans.py      a time range -> which rows answer it (pure)
 read.py       those rows, read from the tables
 answer.py     rows -> an answer: groups, totals, coverage (pure)
+calls.py      single calls, from their own rows
+explain.py    a call -> all that is known of it, and why (pure)
 present.py    an answer -> JSON or CSV (pure)
 """

@@ -85,7 +85,7 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
     orders = [f"{sign}{name}" for name in (START, *terms.figures) for sign in ("", "-")]
     order_by = one_of(parameters, "order_by", orders, START)
     group_by = _group_by(parameters)
-    filters = {name: _filter(parameters, name) for name in GROUPS if name in parameters}
+    filters = filters_of(parameters, GROUPS)
     return UsageQuery(
         start=start,
         end=end,
@@ -181,6 +181,19 @@ def _group_by(parameters: Parameters) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise QueryError("invalid_parameter", "group_by names a dimension twice", "group_by")
     return tuple(names)
+
+
+def app_of(parameters: Parameters) -> str | None:
+    """The value of `app` where it may be given once, as it is."""
+    values = _filter(parameters, "app") if "app" in parameters else frozenset()
+    if len(parameters.get("app", ())) > 1:
+        raise QueryError("invalid_parameter", f"app is given {len(parameters['app'])} times, expected once", "app")
+    return next(iter(values), None)
+
+
+def filters_of(parameters: Parameters, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The allowed values of each of `names` that is given."""
+    return {name: _filter(parameters, name) for name in names if name in parameters}
 
 
 def _filter(parameters: Parameters, name: str) -> frozenset[str]:

@@ -77,7 +77,7 @@ class UsageReader:
                 if call.stage != "moved":
                     take(app, as_aggregate(call))
 
-        await _each(requests, one, self._concurrency)
+        await each(requests, one, self._concurrency)
         return rows
 
     async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, list[str]]:
@@ -140,7 +140,7 @@ def _days(span: Span) -> list[date]:
     return [first + timedelta(days=number) for number in range(span.days)]
 
 
-async def _each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]], concurrency: int) -> None:
+async def each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]], concurrency: int) -> None:
     """Do all, so many at once; the first failure ends the others and is raised as it is."""
     left = iter(items)
 

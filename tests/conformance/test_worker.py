@@ -33,6 +33,8 @@ PARTITION = "3"
 
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
+    "calls": ("GET", "calls", "FUNCTION"),
+    "call": ("GET", "calls/{request_id}", "FUNCTION"),
     "apps": ("GET", "apps", "FUNCTION"),
     "models": ("GET", "models", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
