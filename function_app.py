@@ -115,6 +115,20 @@ async def models(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("models", req)
 
 
+@app.function_name("prices")
+@app.route("prices", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def prices(req: func.HttpRequest) -> func.HttpResponse:
+    """Which price applies to which model, and what has none."""
+    return await _answer("prices", req)
+
+
+@app.function_name("price")
+@app.route("prices/{id}", methods=["GET", "PUT", "DELETE"], auth_level=func.AuthLevel.FUNCTION)
+async def price(req: func.HttpRequest) -> func.HttpResponse:
+    """A price of the operator's own: docs/prices.md."""
+    return await _answer("price", req)
+
+
 @app.function_name("events")
 @app.route("events", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def events(req: func.HttpRequest) -> func.HttpResponse:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import datetime
 
 import services
 from api.response import NEXT_CURSOR, Request, Response
@@ -9,7 +10,7 @@ from queries.answer import FIGURES, Answer, Fold
 from queries.cursor import Cursors, Place
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
 from queries.pricing import Pricing
-from queries.question import Terms, one_of, single, usage_query
+from queries.question import Terms, UsageQuery, one_of, single, usage_query
 from queries.read import Bounds, UsageReader
 from services import Services
 
@@ -30,15 +31,22 @@ async def get(request: Request) -> Response:
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
-    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query)
-    fold = Fold(query, settings.query_max_rows, book)
-    reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
-    await reader.read(query, fold.take, now)
-    answer = fold.answer()
+    answer = await answered(query, now)
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
         next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
     return _presented(answer, wanted, next_cursor)
+
+
+async def answered(query: UsageQuery, now: datetime) -> Answer:
+    """The answer to a question, priced. Raises QueryError and StoreError."""
+    found = services.get()
+    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query)
+    fold = Fold(query, found.settings.query_max_rows, book)
+    concurrency = found.settings.query_concurrency
+    reader = UsageReader(found.usage, found.directory, concurrency=concurrency, bounds=bounds_of(found))
+    await reader.read(query, fold.take, now)
+    return fold.answer()
 
 
 def bounds_of(found: Services) -> Bounds:

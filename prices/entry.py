@@ -88,6 +88,11 @@ class PriceEntry(BaseModel):
         return Price(source, dict(self.per_million), self.valid_from, self.valid_to)
 
 
+def stored_entry(document: Mapping[str, Any]) -> PriceEntry:
+    """What was checked when it was entered. It may have ended before it began, so that it never applies."""
+    return PriceEntry.model_validate(document)
+
+
 def read_entry(body: object) -> PriceEntry:
     """Raises QueryError that names the member, what is expected and what came."""
     if not isinstance(body, Mapping):

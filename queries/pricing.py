@@ -7,7 +7,7 @@ from ledger.directory import Directory
 from ledger.versions import Versions
 from prices.book import PriceBook
 from prices.catalogue import Catalogue
-from prices.entry import read_entry
+from prices.entry import stored_entry
 from queries.question import UsageQuery
 from queries.spans import months
 
@@ -24,7 +24,7 @@ class Pricing:
         """The prices as they are now. Raises StoreBusy, and SettingsError if the catalogue lacks a provider."""
         if self._catalogue and not self._catalogue.version:
             await asyncio.to_thread(self._catalogue.load)  # a second, in which the app goes on collecting
-        return PriceBook({found.id: read_entry(found.document) for found in await self._own.all()}, self._catalogue)
+        return PriceBook({found.id: stored_entry(found.document) for found in await self._own.all()}, self._catalogue)
 
     async def priced(self, query: UsageQuery) -> tuple[UsageQuery, PriceBook]:
         """The question with the edges at which prices of its models change, and the prices. Raises as `book`."""

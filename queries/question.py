@@ -223,5 +223,13 @@ def _time(parameters: Parameters, name: str) -> datetime | None:
     return time
 
 
+def full_hour(parameters: Parameters, name: str) -> datetime | None:
+    """A time that may be given and then lies on a full hour of UTC."""
+    time = _time(parameters, name)
+    if time is not None and time != time.replace(minute=0, second=0, microsecond=0):
+        raise QueryError("invalid_parameter", f"{name} is {_text(time)}, expected a full hour of UTC", name)
+    return time
+
+
 def _text(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")

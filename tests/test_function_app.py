@@ -50,7 +50,7 @@ def test_the_routes_are_those_of_the_api() -> None:
         if binding["type"] == "httpTrigger"
     }
     assert {route: str(method).rsplit(".", 1)[-1] for route, (method, _) in routes.items()} == {
-        **dict.fromkeys(("usage", "calls", "calls/{request_id}", "apps", "models", "health"), "GET"),
+        **dict.fromkeys(("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "prices/{id}", "health"), "GET"),
         "events": "POST",
     }
     assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
@@ -66,7 +66,7 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "10"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "12"), done.stderr
 
 
 def test_host_json_gives_every_event_hubs_value() -> None:

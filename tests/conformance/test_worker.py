@@ -35,6 +35,8 @@ HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
     "calls": ("GET", "calls", "FUNCTION"),
     "call": ("GET", "calls/{request_id}", "FUNCTION"),
+    "prices": ("GET", "prices", "FUNCTION"),
+    "price": ("GET", "prices/{id}", "FUNCTION"),
     "apps": ("GET", "apps", "FUNCTION"),
     "models": ("GET", "models", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
