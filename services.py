@@ -15,11 +15,12 @@ from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, pending, rows
+from ledger import dead_letters, directory, pending, registry, rows
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
 from ledger.pending import Pending
+from ledger.registry import Entries
 from ledger.store import Store, TableStore
 from models.errors import SettingsError
 from settings import Settings
@@ -38,6 +39,8 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    apps: Entries
+    models: Entries
     tables: TableServiceClient
     hub_sender: "HubSender | None" = field(default=None, init=False)
 
@@ -84,6 +87,8 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        apps=Entries(table(registry.APPS)),
+        models=Entries(table(registry.MODELS)),
         tables=tables,
     )
 

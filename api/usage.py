@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 
 import services
+from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold
 from queries.cursor import Cursors, Place
+from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
 from queries.question import Terms, one_of, single, usage_query
 from queries.read import Bounds, UsageReader
@@ -29,9 +31,10 @@ async def get(request: Request) -> Response:
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
-    fold = Fold(query, settings.query_max_rows)
+    entered = await names()
+    fold = Fold(query, settings.query_max_rows, entered)
     reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
-    await reader.read(query, fold.take, now)
+    await reader.read(narrowed(query, entered), fold.take, now)
     answer = fold.answer()
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
