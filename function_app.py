@@ -115,6 +115,20 @@ async def models(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("models", req)
 
 
+@app.function_name("app_entry")
+@app.route("apps/{app}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+async def app_entry(req: func.HttpRequest) -> func.HttpResponse:
+    """What is entered of an app: its name, owner and cost centre."""
+    return await _answer("app_entry", req)
+
+
+@app.function_name("model_entry")
+@app.route("models/{deployment}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+async def model_entry(req: func.HttpRequest) -> func.HttpResponse:
+    """The model that is entered for a deployment."""
+    return await _answer("model_entry", req)
+
+
 @app.function_name("prices")
 @app.route("prices", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def prices(req: func.HttpRequest) -> func.HttpResponse:

@@ -15,11 +15,12 @@ from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, pending, rows
+from ledger import dead_letters, directory, pending, registry, rows
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
 from ledger.pending import Pending
+from ledger.registry import Entries
 from ledger.store import Store, TableStore
 from ledger.versions import Versions
 from models.errors import SettingsError
@@ -40,6 +41,8 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    apps: Entries
+    models: Entries
     prices: Versions
     catalogue: Catalogue | None
     tables: TableServiceClient
@@ -88,6 +91,8 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        apps=Entries(table(registry.APPS)),
+        models=Entries(table(registry.MODELS)),
         prices=Versions(table("prices"), "prices"),
         catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
         tables=tables,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import services
+from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response, json_response
 from api.usage import bounds_of
 from collectors.identity import call_id
@@ -27,7 +28,7 @@ async def listed(request: Request) -> Response:
         query = replace(query, start=place.start, end=place.end, after=place.after)
     async with in_time(bounds.max_seconds):
         await refuse_purged(found.directory, bounds, query.start, now)
-        calls, more = await newest(found.usage, query, bounds)
+        calls, more = await newest(found.usage, query, bounds, await names())
     next_cursor = None
     if more:
         last = calls[-1]
@@ -68,6 +69,7 @@ async def one(request: Request) -> Response:
         where = "of any app" if app is None else "of this app"
         message = f"no call {where} from {utc_text(start)} to {utc_text(end)} has this request_id"
         raise QueryError("not_found", message, "request_id", 404)
+    entered = await names()
     waiting = None if known.waiting is None else shown(known.waiting)
-    calls = [explained(columns, known.counted_as) for columns in known.rows]
+    calls = [explained(columns, known.counted_as, entered) for columns in known.rows]
     return json_response({"request_id": request_id, "calls": calls, "waiting": waiting})

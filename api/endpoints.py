@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from api import calls, events, health, listings, prices, usage
+from api import calls, events, health, listings, prices, registry, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -22,6 +22,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "call": calls.one,
     "apps": listings.apps,
     "models": listings.models,
+    "app_entry": registry.app,
+    "model_entry": registry.model,
     "prices": prices.listed,
     "price": prices.one,
     "events": events.post,

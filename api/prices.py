@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 import services
+from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered
 from ledger.versions import Document, Version
@@ -42,14 +43,16 @@ async def listed(request: Request) -> Response:
         return json_response(answer | {"missing": await _missing(start, end, model, now)})
     book = await Pricing(found.prices, found.catalogue, found.directory).book()
     deployments: dict[str | None, set[str]] = {} if model is None else {model: set()}
+    entered = await names()
     for month in months(start, end):
-        for name, deployment in await found.directory.models(month):
+        for answering, deployment in await found.directory.models(month):
+            name = entered.model(answering, deployment)
             if model in (None, name):
                 deployments.setdefault(name, set()).update([deployment] if deployment is not None else [])
     ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
     models = [
-        {"model": name, "deployments": sorted(names), "prices": _applying(book, name, start, end, at)}
-        for name, names in ordered
+        {"model": name, "deployments": sorted(of), "prices": _applying(book, name, start, end, at)}
+        for name, of in ordered
     ]
     own = [version for version in await found.prices.all() if model is None or _entry(version).matches(model)]
     catalogue = found.catalogue.version if found.catalogue else None
@@ -118,9 +121,9 @@ async def _missing(start: datetime, end: datetime, model: str | None, now: datet
     groups = ("model", "deployment") if "deployment" in services.get().settings.dimensions else ("model",)
     filters = {} if model is None else {"model": frozenset([model])}
     rows = (await answered(UsageQuery(start, end, "total", groups, filters), now)).rows
-    names = (*groups, "calls", "unpriced_tokens", "unpriced_audio_seconds")
+    shown = (*groups, "calls", "unpriced_tokens", "unpriced_audio_seconds")
     return [
-        {name: row[name] for name in names} for row in rows if row["unpriced_tokens"] or row["unpriced_audio_seconds"]
+        {name: row[name] for name in shown} for row in rows if row["unpriced_tokens"] or row["unpriced_audio_seconds"]
     ]
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import services
+from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold
 from queries.cursor import Cursors, Place
+from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
 from queries.pricing import Pricing
 from queries.question import Terms, UsageQuery, one_of, single, usage_query
@@ -41,11 +43,12 @@ async def get(request: Request) -> Response:
 async def answered(query: UsageQuery, now: datetime) -> Answer:
     """The answer to a question, priced. Raises QueryError and StoreError."""
     found = services.get()
-    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query)
-    fold = Fold(query, found.settings.query_max_rows, book)
+    entered = await names()
+    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query, entered)
+    fold = Fold(query, found.settings.query_max_rows, book, entered)
     concurrency = found.settings.query_concurrency
     reader = UsageReader(found.usage, found.directory, concurrency=concurrency, bounds=bounds_of(found))
-    await reader.read(query, fold.take, now)
+    await reader.read(narrowed(query, entered), fold.take, now)
     return fold.answer()
 
 

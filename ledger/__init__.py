@@ -5,6 +5,7 @@ plan.py          calls -> transactions within the service's limits (pure)
 commit.py        the loop that brings transactions through, whatever fails
 cache.py         the aggregate rows as last seen, so that the steady state reads nothing before it writes
 directory.py     which apps and models have rows, so that a query never scans a table
+registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside
 versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are

@@ -24,6 +24,7 @@ from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_ST
 from prices.book import PriceBook
 from prices.price import Cost, Price, cost, decimal_text
 from queries.buckets import bucket_starts, zone_text
+from queries.names import Names
 from queries.question import START, UsageQuery
 from queries.spans import row_hour, row_time
 
@@ -44,6 +45,7 @@ Sums = dict[Price | None, Measures]
 """Sums, apart by the price that applies to them."""
 NOTHING = Cost()
 
+NO_NAMES = Names()
 Group = tuple[str | None, ...]
 Position = list[Any]
 """Of a row in its order, as JSON can hold it: the figure it is ordered by, the number of its bucket, its group."""
@@ -70,12 +72,15 @@ class Answer:
 class Fold:
     """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`."""
 
-    def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook):
+    def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook, names: Names = NO_NAMES):
         self._query = query
+        self._names = names
         self._max_rows = max_rows
         self._book = book
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
-        self._named = [name for name in dict.fromkeys((*query.group_by, *query.filters)) if name in DIMENSIONS]
+        named = dict.fromkeys((*query.group_by, *query.filters))
+        self._named = [name for name in named if name in DIMENSIONS]
+        self._by_alias = bool(names.aliases) and "model" in named and "deployment" not in named
         self._not_aggregated: dict[str, int] = {}
         self._starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
         self._buckets: dict[str, int] = {}
@@ -83,13 +88,14 @@ class Fold:
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
-        for name in self._named:
+        needed = [*self._named, "deployment"] if self._by_alias and columns.get("model") is None else self._named
+        for name in needed:
             if name not in str(columns.get("dimensions", "")).split(","):
                 self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
         for name, allowed in self._filters.items():
-            if columns.get(name) not in allowed:
+            if self._names.value(name, app, columns) not in allowed:
                 return
-        group = tuple(app if name == "app" else columns.get(name) for name in self._query.group_by)
+        group = tuple(self._names.value(name, app, columns) for name in self._query.group_by)
         bucket = self._bucket(columns["RowKey"])
         sums = self._groups.get((bucket, group))
         if sums is None:
@@ -101,7 +107,7 @@ class Fold:
                     "granularity",
                 )
             sums = self._groups[bucket, group] = {}
-        price = self._book.find(app, columns.get("model"), columns, row_hour(columns["RowKey"]))
+        price = self._book.find(app, self._names.value("model", app, columns), columns, row_hour(columns["RowKey"]))
         add(sums.setdefault(price, {}), sums_of(columns))
 
     def _bucket(self, row_key: str) -> int:

@@ -15,6 +15,7 @@ from models.call import DIMENSIONS, Call
 from models.errors import QueryError
 from models.keys import escape_key
 from queries.buckets import HOUR
+from queries.names import Names
 from queries.question import (
     Parameters,
     app_of,
@@ -56,7 +57,7 @@ def calls_query(parameters: Parameters, now: datetime, max_days: int) -> CallsQu
     return CallsQuery(app, start, end, filters_of(parameters, CALL_FILTERS), limit)
 
 
-async def newest(usage: Store, query: CallsQuery, bounds: Bounds) -> tuple[list[Call], bool]:
+async def newest(usage: Store, query: CallsQuery, bounds: Bounds, names: Names) -> tuple[list[Call], bool]:
     """The page, newest first, and whether there are more.
 
     Keys hold the day but not the time, so a day's rows are all read to find the newest; of them no more than a page is
@@ -80,7 +81,7 @@ async def newest(usage: Store, query: CallsQuery, bounds: Bounds) -> tuple[list[
                     "minutes",
                     "from",
                 )
-            call = call_of(row.columns)
+            call = names.named(call_of(row.columns))
             place = row.columns["timestamp_utc"], call.request_id
             if call.stage == "moved" or (after is not None and place >= after) or not _passes(call, query.filters):
                 continue

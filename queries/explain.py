@@ -5,6 +5,7 @@ from typing import Any, Final
 from ledger.rows import call_of, call_row_key, dimension_of, utc_text
 from ledger.store import Entity
 from models.call import Call
+from queries.names import Names
 
 
 def shown(call: Call) -> dict[str, Any]:
@@ -26,9 +27,10 @@ def shown(call: Call) -> dict[str, Any]:
 _NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
 
 
-def explained(columns: Entity, counted_as: Call | None) -> dict[str, Any]:
+def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[str, Any]:
     """A call row with all that is known of it, and why it was counted as it was."""
-    call = call_of(columns)
+    told_model = call_of(columns).model
+    call = names.named(call_of(columns))
     dimensions = [name for name in columns["dimensions"].split(",") if name]
     origin = call.origin
     told: dict[str, Any] = {
@@ -44,7 +46,7 @@ def explained(columns: Entity, counted_as: Call | None) -> dict[str, Any]:
         "counted": call.stage != "moved",
         "counted_in": None,
         "moved_to": None,
-        "why": _why(call),
+        "why": _why(call) + ([_BY_ALIAS] if call.model != told_model else []),
     }
     if call.stage != "moved":
         hour = call.timestamp.replace(minute=0, second=0, microsecond=0)
@@ -61,6 +63,7 @@ _APP: Final = {
     "product": "the app is the API Management product: the call named no Entra app and no subscription",
     "none": "nobody who pays was named in the call's record",
 }
+_BY_ALIAS: Final = "the answer named no model; this is the one entered for its deployment"
 _MISSING: Final = {
     "not_requested": "a stream for which the client did not ask usage (stream_options.include_usage)",
     "truncated": "the record's body was cut before the usage",

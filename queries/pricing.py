@@ -8,6 +8,7 @@ from ledger.versions import Versions
 from prices.book import PriceBook
 from prices.catalogue import Catalogue
 from prices.entry import stored_entry
+from queries.names import Names
 from queries.question import UsageQuery
 from queries.spans import months
 
@@ -26,13 +27,13 @@ class Pricing:
             await asyncio.to_thread(self._catalogue.load)  # a second, in which the app goes on collecting
         return PriceBook({found.id: stored_entry(found.document) for found in await self._own.all()}, self._catalogue)
 
-    async def priced(self, query: UsageQuery) -> tuple[UsageQuery, PriceBook]:
+    async def priced(self, query: UsageQuery, names: Names) -> tuple[UsageQuery, PriceBook]:
         """The question with the edges at which prices of its models change, and the prices. Raises as `book`."""
-        book, models = await asyncio.gather(self.book(), self._models(query))
+        book, models = await asyncio.gather(self.book(), self._models(query, names))
         return replace(query, edges=tuple(book.changes(models, query.start, query.end))), book
 
-    async def _models(self, query: UsageQuery) -> set[str | None]:
+    async def _models(self, query: UsageQuery, names: Names) -> set[str | None]:
         if "model" in query.filters:
             return set(query.filters["model"])
         found = await asyncio.gather(*(self._directory.models(month) for month in months(query.start, query.end)))
-        return {model for pairs in found for model, _ in pairs}
+        return {names.model(*pair) for pairs in found for pair in pairs}

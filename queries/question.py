@@ -30,7 +30,7 @@ MAX_LISTED: Final = 12
 HOUR: Final = timedelta(hours=1)
 RESOLUTION: Final = timedelta(microseconds=1)
 
-GROUPS: Final = ("app", "model", *DIMENSIONS)
+GROUPS: Final = ("app", "model", "cost_center", *DIMENSIONS)
 """What usage can be grouped and filtered by."""
 START: Final = "start"
 """Rows in the order of time, then of their groups."""

@@ -44,13 +44,18 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits() -> None:
 
 def test_the_routes_are_those_of_the_api() -> None:
     routes = {
-        binding["route"]: (binding["methods"][0], str(binding["authLevel"]).rsplit(".", 1)[-1])
+        binding["route"]: (
+            ",".join(str(method).rsplit(".", 1)[-1] for method in binding["methods"]),
+            str(binding["authLevel"]).rsplit(".", 1)[-1],
+        )
         for each in _functions().values()
         for binding in each["bindings"]
         if binding["type"] == "httpTrigger"
     }
-    assert {route: str(method).rsplit(".", 1)[-1] for route, (method, _) in routes.items()} == {
-        **dict.fromkeys(("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "prices/{id}", "health"), "GET"),
+    assert {route: methods for route, (methods, _) in routes.items()} == {
+        **dict.fromkeys(("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "health"), "GET"),
+        **dict.fromkeys(("apps/{app}", "models/{deployment}"), "GET,PUT"),
+        "prices/{id}": "GET,PUT,DELETE",
         "events": "POST",
     }
     assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
@@ -66,7 +71,7 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "12"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "14"), done.stderr
 
 
 def test_host_json_gives_every_event_hubs_value() -> None:

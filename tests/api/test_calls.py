@@ -42,7 +42,7 @@ class TestList:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     @given(
-        minutes=st.lists(st.integers(0, 6 * 24 * 60) | st.integers(0, 3), min_size=1, max_size=20),
+        minutes=st.lists(st.integers(0, 5 * 24 * 60) | st.integers(0, 3), min_size=1, max_size=20),
         limit=st.integers(1, 7),
     )
     async def test_pages_hold_every_call_once_newest_first(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from models.errors import SettingsError
 from prices.catalogue import Catalogue
 from services import Services
-from tests.api.asked import ask
+from tests.api.asked import ask, ask_one
 from tests.api.conftest import Configure
 from tests.queries.filled import fill
 from tests.support.events import usage_event
@@ -314,3 +314,17 @@ async def test_sums_of_64_bits_at_the_dearest_rate_lose_no_digit(configure: Conf
     shown = await total()
     assert Decimal(shown["totals"]["cost"]) == 3 * Decimal(rate) * 10**6 / 2
     assert shown["totals"]["unpriced_tokens"] == 3 * 10**12 // 2
+
+
+async def test_a_model_that_only_its_deployment_tells_is_priced_by_its_alias(configure: Configure) -> None:
+    """The alias counts for the past too, and the months in which the price of that model changed are cut for it."""
+    await fill(
+        await configure(PRICE_PROVIDERS="openai"),
+        [(paid(model=None, deployment="smart", time=time).event(), "0") for time in (CHANGE - HOUR, CHANGE)],
+    )
+    assert (await total())["totals"]["cost"] is None
+    await ask_one("model_entry", "models", "deployment", "smart", method="PUT", body={"model": "o3"})
+    shown = await total(group_by="model")
+    assert [(row["model"], row["cost"]) for row in shown["rows"]] == [("o3", "12")]
+    listed = (await ask("prices", {"from": "2025-06-01T00:00:00Z", "to": "2025-07-01T00:00:00Z"})).json["models"]
+    assert [(model["model"], model["deployments"], len(model["prices"])) for model in listed] == [("o3", ["smart"], 2)]

@@ -19,7 +19,7 @@ from local.azurite import ACCOUNT, ACCOUNT_KEY
 from tests.api.asked import ask
 from tests.api.conftest import Configure
 
-ASKING = ("usage", "apps", "models")
+ASKING = ("usage", "apps", "models", "prices")
 SECONDS_UNTIL_A_CALLER_GIVES_UP = 10
 
 
@@ -38,7 +38,7 @@ def account_at(port: int, key: str = ACCOUNT_KEY) -> str:
 
 def test_every_endpoint_has_a_function() -> None:
     assert all(hasattr(function_app, name) for name in ENDPOINTS)
-    assert set(ENDPOINTS) == {*ASKING, "calls", "call", "events", "health"}
+    assert set(ENDPOINTS) == {*ASKING, "calls", "call", "app_entry", "model_entry", "price", "events", "health"}
 
 
 @pytest.mark.parametrize("endpoint", ASKING)

@@ -36,9 +36,11 @@ HTTP_FUNCTIONS = {
     "calls": ("GET", "calls", "FUNCTION"),
     "call": ("GET", "calls/{request_id}", "FUNCTION"),
     "prices": ("GET", "prices", "FUNCTION"),
-    "price": ("GET", "prices/{id}", "FUNCTION"),
+    "price": ("GET PUT DELETE", "prices/{id}", "FUNCTION"),
     "apps": ("GET", "apps", "FUNCTION"),
     "models": ("GET", "models", "FUNCTION"),
+    "app_entry": ("GET PUT", "apps/{app}", "FUNCTION"),
+    "model_entry": ("GET PUT", "models/{deployment}", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
 }
@@ -99,13 +101,13 @@ def test_a_failed_batch_is_repeated_for_ever(functions: dict[str, Message]) -> N
 
 @pytest.mark.parametrize("name", HTTP_FUNCTIONS)
 def test_the_api_has_its_routes_and_keys(functions: dict[str, Message], name: str) -> None:
-    method, route, auth_level = HTTP_FUNCTIONS[name]
+    methods, route, auth_level = HTTP_FUNCTIONS[name]
     trigger, response = _bindings(functions[name])
     assert trigger == {
         "type": "httpTrigger",
         "direction": "IN",
         "name": "req",
-        "methods": [method],
+        "methods": methods.split(),
         "route": route,
         "authLevel": auth_level,
     }

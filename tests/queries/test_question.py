@@ -217,7 +217,7 @@ class TestGroupBy:
     def test_unknown(self, value: str) -> None:
         error = refused(urlencode({"group_by": value}))
         assert (error.code, error.parameter) == ("invalid_parameter", "group_by")
-        assert "app, model, deployment, operation" in str(error)
+        assert "app, model, cost_center, deployment" in str(error)
         assert "none" in str(error)
 
     @pytest.mark.parametrize("query", ["group_by=app,app", "group_by=app&group_by=app", "group_by=app,model, app"])
