@@ -17,7 +17,8 @@ class Candidate(NamedTuple):
 
 
 class PriceBook:
-    """Prices as they are now. `own` are those of the operator by their ids; without a catalogue they are all."""
+    """Prices as they are now, for one question: it remembers what it was asked. `own` are those of the operator by
+    their ids; without a catalogue they are all."""
 
     def __init__(self, own: Mapping[str, PriceEntry], catalogue: Catalogue | None):
         self._own = sorted(
@@ -27,6 +28,8 @@ class PriceBook:
         )
         self._catalogue = catalogue
         self._known: dict[str | None, tuple[Candidate, ...]] = {}
+        self._scoped = sorted({name for entry in own.values() for name in entry.scope})
+        self._fitting: dict[tuple[str | None, ...], list[Price]] = {}
 
     def candidates(self, model: str | None) -> tuple[Candidate, ...]:
         """All prices of a model, at any time: of those that apply to a call, the first does."""
@@ -39,10 +42,14 @@ class PriceBook:
 
     def find(self, app: str, model: str | None, values: Mapping[str, Any], hour: str) -> Price | None:
         """The price of an app's calls that began in `hour` (`YYYYMMDDHH`), with the values of their dimensions."""
-        for price, scope in self.candidates(model):
-            if price.applies_at(hour) and all(
-                (app if name == "app" else values.get(name)) == value for name, value in scope.items()
-            ):
+        key = (model, *[app if name == "app" else values.get(name) for name in self._scoped])
+        prices = self._fitting.get(key)
+        if prices is None:
+            known = dict(zip(self._scoped, key[1:], strict=True))
+            prices = [price for price, scope in self.candidates(model) if scope.items() <= known.items()]
+            self._fitting[key] = prices
+        for price in prices:
+            if price.applies_at(hour):
                 return price
         return None
 
