@@ -7,6 +7,7 @@ import services
 from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold
+from queries.compare import previous
 from queries.cursor import Cursors, Place
 from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
@@ -35,7 +36,12 @@ async def get(request: Request) -> Response:
     fold = Fold(query, settings.query_max_rows, entered)
     reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
     await reader.read(narrowed(query, entered), fold.take, now)
-    answer = fold.answer()
+    before = None
+    if query.compare:
+        earlier = previous(query)
+        before = Fold(earlier, settings.query_max_rows, entered)
+        await reader.read(narrowed(earlier, entered), before.take, now)
+    answer = fold.answer(before)
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
         next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
