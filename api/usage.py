@@ -12,7 +12,7 @@ from queries.cursor import Cursors, Place
 from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
 from queries.question import Terms, one_of, single, usage_query
-from queries.read import Bounds, UsageReader
+from queries.read import Bounds, UsageReader, in_time
 from services import Services
 
 FORMATS = ("json", "csv")
@@ -21,6 +21,12 @@ FORMATS = ("json", "csv")
 async def get(request: Request) -> Response:
     """Read the question, the rows and the format; raises QueryError and StoreError."""
     wanted = _format(request)
+    async with in_time(services.get().settings.query_max_seconds):
+        answer, next_cursor = await _answered(request)
+    return _presented(answer, wanted, next_cursor)
+
+
+async def _answered(request: Request) -> tuple[Answer, str | None]:
     found = services.get()
     now = services.now()
     settings = found.settings
@@ -45,7 +51,7 @@ async def get(request: Request) -> Response:
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
         next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
-    return _presented(answer, wanted, next_cursor)
+    return answer, next_cursor
 
 
 def bounds_of(found: Services) -> Bounds:
