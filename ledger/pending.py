@@ -203,11 +203,8 @@ def _meetings(halves: Sequence[Half], before: Known, after: Known) -> list[Meeti
     own = [half for half in halves if half not in strangers] if strangers else halves
     meetings = [Meeting([half], 0, Verdict(half.call, []), False) for half in strangers]
     if own:
-        if before.complete and not any(half.kind == "policy" or half.kind in before.halves for half in own):
-            new = len(own)
-        else:
-            new = 0 if before.complete else len({half.kind for half in own} - before.halves.keys())
-        meetings.append(Meeting(own, new, judge(after), is_waiting(after)))
+        known = before.halves.keys() | ({"policy"} if before.complete else set())
+        meetings.append(Meeting(own, len({half.kind for half in own} - known), judge(after), is_waiting(after)))
     return meetings
 
 
