@@ -1,5 +1,6 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -8,12 +9,13 @@ import services
 from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold
+from queries.compare import previous
 from queries.cursor import Cursors, Place
 from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
 from queries.pricing import Pricing
 from queries.question import Terms, UsageQuery, one_of, single, usage_query
-from queries.read import Bounds, UsageReader
+from queries.read import Bounds, UsageReader, in_time
 from services import Services
 
 FORMATS = ("json", "csv")
@@ -22,6 +24,12 @@ FORMATS = ("json", "csv")
 async def get(request: Request) -> Response:
     """Read the question, the rows and the format; raises QueryError and StoreError."""
     wanted = _format(request)
+    async with in_time(services.get().settings.query_max_seconds):
+        answer, next_cursor = await _answered(request)
+    return _presented(answer, wanted, next_cursor)
+
+
+async def _answered(request: Request) -> tuple[Answer, str | None]:
     found = services.get()
     now = services.now()
     settings = found.settings
@@ -37,19 +45,25 @@ async def get(request: Request) -> Response:
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
         next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
-    return _presented(answer, wanted, next_cursor)
+    return answer, next_cursor
 
 
 async def answered(query: UsageQuery, now: datetime) -> Answer:
     """The answer to a question, priced. Raises QueryError and StoreError."""
     found = services.get()
-    entered = await names()
-    query, book = await Pricing(found.prices, found.catalogue, found.directory).priced(query, entered)
-    fold = Fold(query, found.settings.query_max_rows, book, entered)
-    concurrency = found.settings.query_concurrency
-    reader = UsageReader(found.usage, found.directory, concurrency=concurrency, bounds=bounds_of(found))
-    await reader.read(narrowed(query, entered), fold.take, now)
-    return fold.answer()
+    settings = found.settings
+    pricing = Pricing(found.prices, found.catalogue, found.directory)
+    entered, book = await asyncio.gather(names(), pricing.book())
+    reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
+
+    async def folded(question: UsageQuery) -> Fold:
+        cut = await pricing.cut(question, book, entered)
+        fold = Fold(cut, settings.query_max_rows, book, entered)
+        await reader.read(narrowed(cut, entered), fold.take, now)
+        return fold
+
+    fold = await folded(query)
+    return fold.answer(await folded(previous(query)) if query.compare else None)
 
 
 def bounds_of(found: Services) -> Bounds:

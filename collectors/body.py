@@ -9,6 +9,7 @@ at its start (only the tail was sent). A cut body never gives a count that the w
     Amazon's event stream  aws_events.py, in base64
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ def read_body(text: str, *, is_tail: bool) -> BodyReading:
     if body[0] in b"{[" and not is_tail:
         return _read_json(body)
     if sse.is_event_stream(body):
-        return read_chunks(list(sse.data(body)), rest_of_first=body.splitlines()[0] if is_tail else None)
+        rest_of_first = re.split(rb"[\r\n]", body, maxsplit=1)[0] if is_tail else None
+        return read_chunks(sse.EventStream(body), rest_of_first=rest_of_first)
     payloads = aws_events.payloads(body)
     if payloads is not None:
         return read_chunks(payloads)
@@ -40,7 +42,7 @@ def read_body(text: str, *, is_tail: bool) -> BodyReading:
 
 def _read_json(body: bytes) -> BodyReading:
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body)
     except ValueError:
         lines = body.splitlines()
         if len(lines) > 1 and isinstance(loads(lines[0]), dict):
@@ -59,15 +61,22 @@ def _read_json(body: bytes) -> BodyReading:
     return BodyReading(None, model, "error_response" if document.get("error") is not None else "unrecognised")
 
 
-_NOT_METERED_OBJECTS = frozenset({"model", "file", "thread", "thread.message", "assistant", "vector_store"})
+_NOT_METERED_OBJECTS = frozenset(
+    {
+        *("assistant", "batch", "conversation", "eval.run", "file", "fine_tuning.job", "model", "thread"),
+        *("thread.message", "upload", "vector_store"),
+    }
+)
 _COUNT_TOKENS = frozenset({"input_tokens", "object", "context_management"})
 
 
 def _is_not_metered(document: Mapping[str, Any]) -> bool:
     """Operations that use no tokens (lists of models, files and the like, moderations, counting tokens), or are billed
-    by something else, whatever tokens they state (rerank, images that are billed each)."""
+    by something else, whatever tokens they state (rerank, images that are billed each, batches call by call)."""
     kind = document.get("object")
     if isinstance(kind, str) and kind in _NOT_METERED_OBJECTS:
+        return True
+    if document.get("type") == "message_batch" or document.keys() == {"inputTokens"}:
         return True
     if "totalTokens" in document or ("input_tokens" in document and document.keys() <= _COUNT_TOKENS):
         return True

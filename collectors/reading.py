@@ -17,9 +17,9 @@ class BodyReading(NamedTuple):
 
 
 def loads(data: bytes | str) -> Any:
-    """The JSON value, or None if it is not whole."""
+    """The JSON value, or None if it is not whole. NaN and Infinity are numbers, which no count can be."""
     try:
-        return from_json(data, allow_inf_nan=False)
+        return from_json(data)
     except ValueError:
         return None
 

@@ -5,7 +5,7 @@ total is believed only where the stream shows its end.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Reversible
 from typing import Any
 
 from collectors import sse
@@ -18,10 +18,10 @@ from models.usage import MissingReason
 _NAMES = {place.path[-1] for place in PLACES if place.path}.union(
     *(shape.marks for shape in SHAPES if shape.name in TOP_LEVEL)
 )
-_MAY_STATE_USAGE = re.compile(('"(?:' + "|".join(map(re.escape, sorted(_NAMES))) + ')"').encode())
+_MAY_STATE_USAGE = re.compile(('"(?:' + "|".join(map(re.escape, sorted(_NAMES))) + r')"(?!\s*:\s*null)').encode())
 
 
-def read_chunks(chunks: Sequence[bytes], *, rest_of_first: bytes | None = None) -> BodyReading:
+def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None) -> BodyReading:
     """`chunks` in the order of sending. `rest_of_first` is what is left of a chunk that lost its start, where only the
     tail of a response is there."""
     ended = False
@@ -45,14 +45,14 @@ def read_chunks(chunks: Sequence[bytes], *, rest_of_first: bytes | None = None) 
     return metrics or BodyReading(None, _model(chunks), _why_no_usage(chunks))
 
 
-def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Sequence[bytes]) -> BodyReading | None:
+def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> BodyReading | None:
     if chunk.get("type") == "message_delta":
         return _anthropic_usage(chunk, chunks)
     usage = find_usage(chunk)
     return None if usage is None else BodyReading(usage, find_model(chunk) or _model(chunks), None)
 
 
-def _is_running_total(chunk: Mapping[str, Any], chunks: Sequence[bytes]) -> bool:
+def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
     """True for a chunk that carries usage while the answer goes on: only the last such chunk tells the whole."""
     if chunk.get("type") == "message_delta":
         delta = chunk.get("delta")
@@ -63,7 +63,7 @@ def _is_running_total(chunk: Mapping[str, Any], chunks: Sequence[bytes]) -> bool
     return isinstance(choices, list) and bool(choices) and not _all_choices_finished(chunks)
 
 
-def _all_choices_finished(chunks: Sequence[bytes]) -> bool:
+def _all_choices_finished(chunks: Reversible[bytes]) -> bool:
     finished: dict[str, bool] = {}
     for data in chunks:
         chunk = loads(data)
@@ -78,7 +78,7 @@ def _all_choices_finished(chunks: Sequence[bytes]) -> bool:
 _WHOLE_PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
 
 
-def _anthropic_usage(delta: Mapping[str, Any], chunks: Sequence[bytes]) -> BodyReading | None:
+def _anthropic_usage(delta: Mapping[str, Any], chunks: Reversible[bytes]) -> BodyReading | None:
     """message_start gives the prompt's counts, message_delta then updates them: set what it states, never add."""
     update = delta.get("usage")
     if not isinstance(update, dict) or update.get("output_tokens") is None:
@@ -117,7 +117,7 @@ def _is_end(data: bytes) -> bool:
     return data.strip() == sse.DONE or (_FINISHED.search(data) is not None and loads(data) is not None)
 
 
-def _why_no_usage(chunks: Sequence[bytes]) -> MissingReason:
+def _why_no_usage(chunks: Reversible[bytes]) -> MissingReason:
     done = False
     for data in reversed(chunks):
         if data.strip() == sse.DONE:
@@ -135,7 +135,7 @@ def _why_no_usage(chunks: Sequence[bytes]) -> MissingReason:
     return "truncated"
 
 
-def _model(chunks: Sequence[bytes]) -> str | None:
+def _model(chunks: Reversible[bytes]) -> str | None:
     """The first model that a chunk names."""
     for data in chunks:
         if b'"model' in data:

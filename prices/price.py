@@ -33,7 +33,7 @@ KINDS: Final = (*(kind for whole, parts in PARTS.items() for kind in (whole, *pa
 """What can have a rate, in the order in which prices show them."""
 
 _EXCESS: Final = {"prompt_tokens": EXCESS_PROMPT_TOKENS, "completion_tokens": EXCESS_COMPLETION_TOKENS}
-_EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation, Overflow])
+EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation, Overflow])
 """A digit that would be lost is an error: sums of 64 bits times rates of 21 digits leave room for many more."""
 
 ALWAYS: Final = ""
@@ -130,7 +130,7 @@ def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
 
 def _charge(kind: str, quantity: int, price: Price | None, scale: int) -> Charge:
     rate = price.rate(kind) if price else None
-    amount = None if rate is None else _EXACT.multiply(Decimal(quantity), rate).scaleb(scale, _EXACT)
+    amount = None if rate is None else EXACT.multiply(Decimal(quantity), rate).scaleb(scale, EXACT)
     return Charge(kind, quantity, rate, amount)
 
 
@@ -145,9 +145,9 @@ def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
         for charge in charges(sums, price):
             if charge.amount is not None:
                 priced = True
-                amount = _EXACT.add(amount, charge.amount)
+                amount = EXACT.add(amount, charge.amount)
                 if price and price.approximations:
-                    approximate = _EXACT.add(approximate, charge.amount)
+                    approximate = EXACT.add(approximate, charge.amount)
             elif charge.kind == AUDIO_SECONDS:
                 seconds += charge.quantity
             else:

@@ -24,6 +24,7 @@ from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_ST
 from prices.book import PriceBook
 from prices.price import Cost, Price, cost, decimal_text
 from queries.buckets import bucket_starts, zone_text
+from queries.compare import compared
 from queries.names import Names
 from queries.question import START, UsageQuery
 from queries.spans import row_hour, row_time
@@ -67,6 +68,7 @@ class Answer:
     estimated_share: Mapping[str, float | None]
     not_aggregated: Mapping[str, int]
     next_position: Position | None = None
+    previous: "Answer | None" = None
 
 
 class Fold:
@@ -99,13 +101,7 @@ class Fold:
         bucket = self._bucket(columns["RowKey"])
         sums = self._groups.get((bucket, group))
         if sums is None:
-            if len(self._groups) >= self._max_rows:
-                raise QueryError(
-                    "too_many_rows",
-                    f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
-                    "or fewer groups",
-                    "granularity",
-                )
+            self._refuse_many(len(self._groups) + 1)
             sums = self._groups[bucket, group] = {}
         price = self._book.find(app, self._names.value("model", app, columns), columns, row_hour(columns["RowKey"]))
         add(sums.setdefault(price, {}), sums_of(columns))
@@ -117,33 +113,59 @@ class Fold:
             self._buckets[time] = max(bisect_right(self._starts, row_time(row_key)) - 1, 0)
         return self._buckets[time]
 
-    def answer(self) -> Answer:
-        """The answer over all rows taken."""
+    def answer(self, previous: "Fold | None" = None) -> Answer:
+        """The answer over all rows taken, beside that of the range before, if this is given. Raises QueryError when it
+        gets too many rows."""
+        before = {} if previous is None else previous.aligned(len(self._starts))
+        keys = dict.fromkeys((*self._groups, *before))
+        if self._query.fill:
+            groups = dict.fromkeys(group for _, group in keys) if self._query.group_by else {(): None}
+            self._refuse_many(len(groups) * len(self._starts))
+            keys = dict.fromkeys((bucket, group) for bucket in range(len(self._starts)) for group in groups)
+        self._refuse_many(len(keys))
+        found = []
+        for bucket, group in keys:
+            shown = priced(self._groups.get((bucket, group), {}))
+            if previous is not None:
+                shown |= compared(shown, priced(before.get((bucket, group), {})))
+            start = {"start": zone_text(self._starts[bucket], self._query.zone)}
+            found.append(Placed(bucket, group, start | dict(zip(self._query.group_by, group, strict=True)) | shown))
+        rows, next_position = page(found, self._query)
         whole: Sums = {}
         for sums in self._groups.values():
-            for price, part in sums.items():
-                add(whole.setdefault(price, {}), part)
-        found = [
-            Placed(
-                bucket,
-                group,
-                {
-                    "start": zone_text(self._starts[bucket], self._query.zone),
-                    **dict(zip(self._query.group_by, group, strict=True)),
-                    **priced(sums),
-                },
-            )
-            for (bucket, group), sums in self._groups.items()
-        ]
-        rows, next_position = page(found, self._query)
+            add_priced(whole, sums)
         totals = total(whole.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
-        coverage = _share(totals.get("usage_reported", 0), calls)
-        estimated_share = {
-            "calls": _share(totals.get("usage_estimated", 0), calls),
-            "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
-        }
-        return Answer(self._query, rows, priced(whole), coverage, estimated_share, self._not_aggregated, next_position)
+        return Answer(
+            query=self._query,
+            rows=rows,
+            totals=priced(whole),
+            coverage=_share(totals.get("usage_reported", 0), calls),
+            estimated_share={
+                "calls": _share(totals.get("usage_estimated", 0), calls),
+                "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
+            },
+            not_aggregated=self._not_aggregated,
+            next_position=next_position,
+            previous=None if previous is None else previous.answer(),
+        )
+
+    def aligned(self, buckets: int) -> dict[tuple[int, Group], Sums]:
+        """The sums by the numbers of so many buckets: where a zone changed its clocks by half an hour, or left a day
+        out, a range can have more of them, and the last takes what is left."""
+        sums: dict[tuple[int, Group], Sums] = {}
+        for (bucket, group), found in self._groups.items():
+            add_priced(sums.setdefault((min(bucket, buckets - 1), group), {}), found)
+        return sums
+
+    def _refuse_many(self, rows: int) -> None:
+        if rows > self._max_rows:
+            raise QueryError(
+                "too_many_rows",
+                f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
+                "or fewer groups",
+                "granularity",
+            )
 
 
 class Placed(NamedTuple):
@@ -179,7 +201,7 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Mapping):
-            plain.update({f"{name}_{part}": inner for part, inner in value.items()})
+            plain.update({f"{name}_{part}": inner for part, inner in flat(value).items()})
         else:
             plain[name] = value
     return plain
@@ -187,6 +209,12 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def add_priced(into: Sums, more: Sums) -> None:
+    """Add `more` to `into`, in place."""
+    for price, sums in more.items():
+        add(into.setdefault(price, {}), sums)
 
 
 def priced(sums: Sums) -> dict[str, Any]:

@@ -27,10 +27,10 @@ class Pricing:
             await asyncio.to_thread(self._catalogue.load)  # a second, in which the app goes on collecting
         return PriceBook({found.id: stored_entry(found.document) for found in await self._own.all()}, self._catalogue)
 
-    async def priced(self, query: UsageQuery, names: Names) -> tuple[UsageQuery, PriceBook]:
-        """The question with the edges at which prices of its models change, and the prices. Raises as `book`."""
-        book, models = await asyncio.gather(self.book(), self._models(query, names))
-        return replace(query, edges=tuple(book.changes(models, query.start, query.end))), book
+    async def cut(self, query: UsageQuery, book: PriceBook, names: Names) -> UsageQuery:
+        """The question with the edges at which prices of its models change. Raises StoreBusy."""
+        models = await self._models(query, names)
+        return replace(query, edges=tuple(book.changes(models, query.start, query.end)))
 
     async def _models(self, query: UsageQuery, names: Names) -> set[str | None]:
         if "model" in query.filters:

@@ -32,6 +32,20 @@ RESOLUTION: Final = timedelta(microseconds=1)
 
 GROUPS: Final = ("app", "model", "cost_center", *DIMENSIONS)
 """What usage can be grouped and filtered by."""
+PARAMETERS: Final = (
+    "from",
+    "to",
+    "tz",
+    "granularity",
+    "group_by",
+    "order_by",
+    "limit",
+    "cursor",
+    "format",
+    "fill",
+    "compare",
+)
+"""Of `/api/usage`, beside a filter for each of GROUPS."""
 START: Final = "start"
 """Rows in the order of time, then of their groups."""
 
@@ -54,8 +68,8 @@ class UsageQuery:
 
     Rows are ordered by `order_by`, `start` or a figure; a page has at most `limit` of them, those that come after the
     row at the position `after`. `from_calls` names the dimensions that only call rows tell apart; with any, the answer
-    is added up from them. No row that is read may lie on both sides of one of `edges`, full hours of UTC in their
-    order: there prices change.
+    is added up from them. `fill`: buckets without calls have rows too. `compare`: the range before stands beside it. No
+    row that is read may lie on both sides of one of `edges`, full hours of UTC in their order: there prices change.
     """
 
     start: datetime
@@ -69,6 +83,8 @@ class UsageQuery:
     limit: int | None = None
     after: Sequence[Any] | None = None
     from_calls: tuple[str, ...] = ()
+    fill: bool = False
+    compare: bool = False
     edges: tuple[datetime, ...] = ()
 
 
@@ -77,12 +93,13 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
 
     A range that does not lie on full hours is widened to them; the answer says which range it covers.
     """
-    known = ("from", "to", "tz", "granularity", "group_by", "order_by", "limit", "cursor", "format", *GROUPS)
-    refuse_unknown(parameters, known)
+    refuse_unknown(parameters, (*PARAMETERS, *GROUPS))
     name = single(parameters, "tz")
     zone = UTC_ZONE if name is None else zone_named(name)
     start, end = time_range(parameters, now, terms.max_days, DEFAULT_RANGE, zone)
-    orders = [f"{sign}{name}" for name in (START, *terms.figures) for sign in ("", "-")]
+    compare = one_of(parameters, "compare", ("previous",), "") == "previous"
+    beside = [f"{of}_{name}" for of in ("change", "previous") for name in terms.figures] if compare else []
+    orders = [f"{sign}{name}" for name in (START, *terms.figures, *beside) for sign in ("", "-")]
     order_by = one_of(parameters, "order_by", orders, START)
     group_by = _group_by(parameters)
     filters = filters_of(parameters, GROUPS)
@@ -96,6 +113,8 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
         order_by=order_by.removeprefix("-"),
         descending=order_by.startswith("-"),
         limit=number(parameters, "limit", terms.max_rows),
+        fill=one_of(parameters, "fill", ("zero",), "") == "zero",
+        compare=compare,
         from_calls=tuple(name for name in DIMENSIONS if name in (*group_by, *filters) and name not in terms.dimensions),
     )
 

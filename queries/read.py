@@ -44,17 +44,16 @@ class UsageReader:
     async def read(self, query: UsageQuery, take: TakeRow, now: datetime) -> int:
         """Give `take` every row of the question's range and apps, a call as a row over itself. Returns how many rows
         there were. Raises QueryError for what lies beyond the bounds."""
-        async with in_time(self._bounds.max_seconds):
-            needed = spans_of(query)
-            calls = [span for span in needed if span.level == "c"]
-            if calls:
-                self._refuse_many_days(query, calls)
-                await refuse_purged(self._directory, self._bounds, calls[0].start, now)
-            apps = await self._apps(query, {span.month for span in needed})
-            requests = sum(len(apps[span.month]) for span in needed)
-            if requests > self._bounds.max_requests:
-                raise _too_much(f"{requests} ranges of rows", f"the most is {self._bounds.max_requests}")
-            return await self._read(((app, span) for span in needed for app in apps[span.month]), take)
+        needed = spans_of(query)
+        calls = [span for span in needed if span.level == "c"]
+        if calls:
+            self._refuse_many_days(query, calls)
+            await refuse_purged(self._directory, self._bounds, calls[0].start, now)
+        apps = await self._apps(query, {span.month for span in needed})
+        requests = sum(len(apps[span.month]) for span in needed)
+        if requests > self._bounds.max_requests:
+            raise _too_much(f"{requests} ranges of rows", f"the most is {self._bounds.max_requests}")
+        return await self._read(((app, span) for span in needed for app in apps[span.month]), take)
 
     async def _read(self, requests: Iterable[tuple[str, Span]], take: TakeRow) -> int:
         rows = calls = 0

@@ -328,3 +328,16 @@ async def test_a_model_that_only_its_deployment_tells_is_priced_by_its_alias(con
     assert [(row["model"], row["cost"]) for row in shown["rows"]] == [("o3", "12")]
     listed = (await ask("prices", {"from": "2025-06-01T00:00:00Z", "to": "2025-07-01T00:00:00Z"})).json["models"]
     assert [(model["model"], model["deployments"], len(model["prices"])) for model in listed] == [("o3", ["smart"], 2)]
+
+
+async def test_costs_are_compared_exactly_and_a_fall_is_a_number_in_csv(configure: Configure) -> None:
+    services = await configure()
+    await enter(services, own=OWN | {"valid_from": None, "per_million": {"prompt_tokens": "0.000000000003"}})
+    calls = [paid(time=CHANGE - DAY, usage=(10**12, 0, 0, 0)), paid(time=CHANGE, usage=(1, 0, 0, 0))]
+    await fill(services, [(call.event(), "0") for call in calls])
+    day = {"from": CHANGE.isoformat(), "to": (CHANGE + DAY).isoformat(), "granularity": "day", "compare": "previous"}
+    shown = (await ask("usage", day)).json
+    assert shown["previous"]["totals"]["cost"] == "0.000003"
+    assert shown["change"]["cost"] == shown["rows"][0]["change"]["cost"] == "-0.000002999999999997"
+    (row,) = (await ask("usage", {**day, "format": "csv"})).csv
+    assert row["change_cost"] == "-0.000002999999999997"

@@ -242,3 +242,13 @@ def test_each_answer_of_a_realtime_session_that_is_sent_to_the_hub_is_a_call() -
     assert [call.usage for call in result.calls] == [
         TRUTH._replace(cached_prompt_tokens=1, audio_prompt_tokens=4, audio_completion_tokens=2)
     ] * 2
+
+
+@pytest.mark.parametrize("count", ["NaN", "Infinity"])
+def test_a_count_that_is_no_number_of_json_is_no_usage_and_hides_no_other(count: str) -> None:
+    body = f'{{"model": "m", "usage": {{"prompt_tokens": {count}, "completion_tokens": 1}}}}'
+    for text in (body, f"data: {body}\n\ndata: [DONE]\n\n", f"[{body}]"):
+        assert (call_of_body(text).missing_reason, call_of_body(text).model) == ("unrecognised", "m")
+    harmless = f'{{"score": {count}, "usage": {{"prompt_tokens": 3, "completion_tokens": 1}}}}'
+    for text in (harmless, f"data: {harmless}\n\ndata: [DONE]\n\n", f"[{harmless}]"):
+        assert call_of_body(text).usage.total_tokens == 4

@@ -19,7 +19,7 @@ events = st.lists(st.lists(line_texts, min_size=1, max_size=3), max_size=6)
 def window(request: pytest.FixtureRequest) -> Iterator[None]:
     """How many bytes are split at once must not show in what comes out."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sse, "_WINDOW", request.param)
+        patch.setattr(sse, "_FIRST_WINDOW", request.param)
         yield
 
 

@@ -26,7 +26,9 @@ STREAMS: list[dict[str, Any]] = [
 
 def in_order(chunks: list[Chunk]) -> tuple[Any, str | None]:
     """Usage and model: the last usage that is not null, and Anthropic's start with all updates on top of it."""
-    usage = metrics = model = None
+    usage: Any = None
+    metrics: Any = None
+    model: str | None = None
     opening: Chunk = {}
     for chunk in chunks:
         model = model or find_model(chunk)
