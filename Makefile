@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STEP := @sh local/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench clean mono
+.PHONY: help install run test soak lint bench clean mono
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,18 +22,32 @@ run: install ## Start the collector and all it needs on this machine, send sampl
 test: lint .conformance/.installed mono ## Lint, then run all tests; they start the services they need and stop them
 	@$(BIN)/python -m pytest
 
+# About an hour and a half on two cores; each of the four parts ends the soak when it finds something.
+SOAK_MINUTES ?= 25
+SOAK_KILLS ?= 100
+SOAK_SEEDS ?= 16
+SOAK_FUZZ_PASSES ?= 4
+SOAK_ATHERIS_RUNS ?= 400000
+soak: install .atheris/.installed ## Try to break the promises for a long time: killed processes, faulty storage, a million odd inputs
+	@$(BIN)/python -m tests.faults.soak --minutes $(SOAK_MINUTES) --kills $(SOAK_KILLS)
+	@FAULT_SEEDS=$(SOAK_SEEDS) $(BIN)/python -m pytest -s tests/faults/test_store_faults.py
+	@for pass in $$(seq $(SOAK_FUZZ_PASSES)); do \
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -s tests/faults/test_fuzz.py || exit 1; done
+	@if [ -d .atheris/atheris ]; then PYTHONPATH=.atheris $(BIN)/python -m tests.faults.coverage_fuzz --runs $(SOAK_ATHERIS_RUNS); \
+	else echo "atheris does not install on this Python: no coverage-guided fuzzing"; fi
+
 lint: install ## Check style, format and types
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check || { echo "error: run '$(BIN)/ruff format'" >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary .
 
-bench: install ## Run the benchmarks; prints a table and writes bench.json
-	@$(BIN)/python -m benchmarks
+bench: install .venv-bench/.installed ## Run the benchmarks; prints a table and writes bench.json
+	@.venv-bench/bin/python -m benchmarks
 
 install: .venv/.installed node_modules/.installed ## Install what the other targets need
 
 clean: ## Remove what was installed and all caches (the data of `make run` stays in .data)
-	rm -rf .venv node_modules .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
+	rm -rf .venv .venv-bench node_modules .conformance .atheris .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt requirements-dev.txt
@@ -55,6 +69,18 @@ mono:
 .conformance/.installed: tests/conformance/requirements.txt | .venv/.installed
 	@rm -rf .conformance
 	$(STEP) "Worker library" $(PIP) --no-deps --ignore-requires-python --target .conformance -r $<
+	@touch $@
+
+.atheris/.installed: tests/faults/requirements.txt | .venv/.installed
+	@rm -rf .atheris && mkdir .atheris
+	@$(PIP) --no-deps --only-binary :all: --target .atheris -r $< 2>.atheris/log || true
+	@touch $@
+
+# The benchmarks' peers pin much, so they and what they are measured against live apart from what the tests use.
+.venv-bench/.installed: benchmarks/requirements.txt requirements-dev.txt requirements.txt | .venv/.installed
+	@$(BIN)/python -m venv --clear --without-pip .venv-bench
+	$(STEP) "Benchmark packages" $(BIN)/python -m pip --python .venv-bench install --quiet \
+	--disable-pip-version-check -r $<
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

@@ -39,41 +39,44 @@ def _counts(hub: str) -> typing.Callable[[typing.Any], typing.Any]:
 @_counts("USAGE_EVENTS_HUB")
 async def collect_usage_events(events: typing.List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
     """Count a batch. `typing.List` because the worker's loader refuses `list[...]` here."""
-    await _ingest(events, context)
+    await _ingest(events, context, "usage_events_hub")
 
 
-if os.environ.get("GATEWAY_LOGS_HUB"):  # a trigger whose hub is not named would keep the whole app from starting
+# A trigger whose hub is not named would keep the whole app from starting.
+if os.environ.get("GATEWAY_LOGS_HUB", "").strip():
 
     @app.function_name("collect_gateway_logs")
     @_counts("GATEWAY_LOGS_HUB")
     async def collect_gateway_logs(events: typing.List[func.EventHubEvent], context: func.Context) -> None:  # noqa: UP006
         """Join a batch of the gateway's own logs with the calls they tell of."""
-        await _ingest(events, context)
+        await _ingest(events, context, "gateway_logs_hub")
 
 
-async def _ingest(events: list[func.EventHubEvent], context: func.Context) -> None:
+async def _ingest(events: list[func.EventHubEvent], context: func.Context, hub: str) -> None:
     from collectors.hub import raw_events
     from pipeline import ingest
     from services import get
 
     services = get()
-    await ingest(raw_events(events, services.settings.usage_events_hub), services, context.invocation_id)
+    await ingest(raw_events(events, getattr(services.settings, hub)), services, context.invocation_id)
 
 
 @app.function_name("settle_pending")
 @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 async def settle_pending(timer: func.TimerRequest, context: func.Context) -> None:
-    """Every minute: count the calls whose other half did not come in time."""
+    """Every minute: tell how far counting is behind, and count the calls whose other half did not come in time."""
+    from backlog import watch
     from pipeline import settle
     from services import get
 
+    await watch(get())
     await settle(get(), context.invocation_id)
 
 
 @app.function_name("purge_calls")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *")
 async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
-    """Every ten minutes: delete call rows past their retention; the aggregates stay."""
+    """Every ten minutes: delete call rows past their retention, and dead letters as old; the aggregates stay."""
     from pipeline import purge
     from services import get
 
@@ -150,11 +153,39 @@ async def events(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("events", req)
 
 
+@app.function_name("dead_letters")
+@app.route("dead-letters", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    """Records that were set aside: docs/dead-letters.md."""
+    return await _answer("dead_letters", req)
+
+
+@app.function_name("dead_letter")
+@app.route("dead-letters/{id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
+    """One of them, with what is kept of the record."""
+    return await _answer("dead_letter", req)
+
+
+@app.function_name("redrive")
+@app.route("dead-letters/redrive", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+async def redrive(req: func.HttpRequest) -> func.HttpResponse:
+    """Send some to the hub again."""
+    return await _answer("redrive", req)
+
+
 @app.function_name("health")
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app runs and is configured."""
     return await _answer("health", req)
+
+
+@app.function_name("metrics")
+@app.route("metrics", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def metrics(req: func.HttpRequest) -> func.HttpResponse:
+    """For Prometheus: docs/operations.md."""
+    return await _answer("metrics", req)
 
 
 async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -25,6 +25,8 @@ MAX_KEY_LENGTH = 128
 
 Event = tuple[bytes, str | None]
 """A body and a key. Events of one key go to one partition; where it is None the hub chooses."""
+
+Properties = Mapping[str, str]
 
 Outcome = Literal["sent", "too_large", "not_sent"]
 
@@ -63,10 +65,11 @@ class HubSender:
         if self._credential is not None:
             await self._credential.close()
 
-    async def send(self, events: Sequence[Event]) -> list[Outcome]:
+    async def send(self, events: Sequence[Event], properties: Sequence[Properties] = ()) -> list[Outcome]:
         """What became of each event; `sent` only if the hub has confirmed it. A fault is logged, not raised.
 
-        `not_sent` can have arrived all the same, if the answer was lost or comes too late.
+        `properties` are the application properties of each, if any has some. `not_sent` can have arrived all the same,
+        if the answer was lost or comes too late.
         """
         outcomes: list[Outcome] = ["not_sent"] * len(events)
         places: dict[str | None, list[int]] = defaultdict(list)
@@ -75,7 +78,7 @@ class HubSender:
         try:
             async with asyncio.timeout(self._seconds):
                 for key, its_places in places.items():
-                    await self._send_to(key, its_places, events, outcomes)
+                    await self._send_to(key, its_places, events, properties or [{}] * len(events), outcomes)
         except TimeoutError:
             log.error("hub %s did not confirm all of %d events in %g s", self._hub, len(events), self._seconds)
         except (EventHubError, AzureError) as error:
@@ -83,14 +86,19 @@ class HubSender:
         return outcomes
 
     async def _send_to(
-        self, key: str | None, places: Iterable[int], events: Sequence[Event], outcomes: list[Outcome]
+        self,
+        key: str | None,
+        places: Iterable[int],
+        events: Sequence[Event],
+        properties: Sequence[Properties],
+        outcomes: list[Outcome],
     ) -> None:
         """The events at `places`, in as few batches as the hub's limit of size allows."""
         left = deque(places)
         while left:
             batch = await self._client.create_batch(partition_key=key)
             held = []
-            while left and _fits(batch, events[left[0]][0]):
+            while left and _fits(batch, events[left[0]][0], properties[left[0]]):
                 held.append(left.popleft())
             if not held:
                 outcomes[left.popleft()] = "too_large"
@@ -100,10 +108,12 @@ class HubSender:
                 outcomes[place] = "sent"
 
 
-def _fits(batch: EventDataBatch, body: bytes) -> bool:
+def _fits(batch: EventDataBatch, body: bytes, properties: Properties) -> bool:
     """Adds the event unless the batch would be larger than the hub takes."""
+    event = EventData(body)
+    event.properties = dict(properties.items())
     try:
-        batch.add(EventData(body))
+        batch.add(event)
     except ValueError:
         return False
     return True

@@ -5,6 +5,7 @@ ledger.pending       the halves of calls that the gateway tells in several recor
 ledger.directory     which apps and models there are
 ledger.commit        each call counted exactly once
 ledger.dead_letters  what could not be read, set aside with the reason
+telemetry.record     all this as metrics, and ledger.progress how far the partition is: for operators
 """
 
 import asyncio
@@ -12,18 +13,20 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from collectors.collect import Collected, collect
 from collectors.identity import is_made_up
+from collectors.letters import refused
 from ledger.commit import CommitReport
 from ledger.pending import Meeting
 from ledger.purge import PurgeReport, purge_calls
 from ledger.settle import SettleReport, settle_pending
+from models.batch_report import BatchReport as BatchReport
 from models.call import Call
-from models.dead_letter import REJECTED_BY_STORE, DeadLetter
+from models.dead_letter import DeadLetter
 from models.half import Half
 from models.origin import RawEvent
 from services import Services
@@ -32,43 +35,19 @@ from services import now as wall_clock
 log = logging.getLogger("usage_collector")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """What became of every record of a batch: received = counted + duplicate + joined + pending + dead_lettered.
-
-    `joined` records told another part of a call than the one that is counted; `pending` ones wait for such a part.
-    `corrected` calls were counted before without their usage. `ignored` records are knowingly not about a call, and not
-    among the received. `transactions` came through, writing `entities` rows; `requests` were sent, of which `conflicts`
-    met a row that was not as expected and `retries` a passing fault. `lag_seconds` is the age of the batch's newest
-    event, `milliseconds` the time the batch took.
-    """
-
-    hub: str
-    partition: str
-    first_sequence_number: int
-    last_sequence_number: int
-    events: int
-    received: int
-    counted: int
-    duplicate: int
-    joined: int
-    pending: int
-    dead_lettered: int
-    corrected: int
-    ignored: int
-    transactions: int
-    entities: int
-    requests: int
-    conflicts: int
-    retries: int
-    milliseconds: int
-    lag_seconds: float
-
-
 async def ingest(
-    events: Sequence[RawEvent], services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock
+    events: Sequence[RawEvent],
+    services: Services,
+    invocation_id: str = "",
+    now: Callable[[], datetime] = wall_clock,
+    *,
+    replay: str | None = None,
 ) -> BatchReport | None:
     """Count a batch of one hub partition. Returns None for an empty batch.
+
+    `replay` says that the events are read again, beside the function app, and under which name their aggregate rows are
+    kept, so that they do not contend with the partition's. What they tell for the first time takes out the dead letters
+    of their first delivery.
 
     Raises StoreUnavailable if not everything could be stored: the batch must come again, and nothing is counted twice
     when it does.
@@ -76,24 +55,62 @@ async def ingest(
     if not events:
         return None
     started = time.monotonic()
+    try:
+        return await _ingest(events, services, invocation_id, now, started, replay)
+    except Exception as fault:
+        seconds = time.monotonic() - started
+        _tell_failure(events, services, invocation_id, type(fault).__name__, seconds)
+        raise
+
+
+async def _ingest(
+    events: Sequence[RawEvent],
+    services: Services,
+    invocation_id: str,
+    now: Callable[[], datetime],
+    started: float,
+    replay: str | None,
+) -> BatchReport:
     oldest = now() - timedelta(days=services.settings.call_retention_days)
+    payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
-    estimate_usage = services.settings.estimate_usage
-    collected = await asyncio.to_thread(collect, events, oldest, estimate_usage=estimate_usage)
+    collected = await asyncio.to_thread(
+        collect, events, oldest, estimate_usage=services.settings.estimate_usage, payloads=payloads
+    )
     whole, halves = _told_apart(collected, bool(services.settings.gateway_logs_hub))
     meetings = await services.pending.meet(halves, now())
     joined = [call for meeting in meetings for call in (meeting.verdict.call, *meeting.verdict.moved) if call]
     calls = whole + joined
     await services.directory.enter(calls)
-    committed = await services.ledger.commit(calls, events[0].origin.writer)
-    dead_letters = collected.dead_letters + [_refused(call, why) for call, why in committed.refused]
-    dead_letters += [
-        _refused(meeting.records[0].call, meeting.refused) for meeting in meetings if meeting.refused is not None
-    ]
-    await services.dead_letters.set_aside(dead_letters)
+    committed = await services.ledger.commit(calls, replay or events[0].origin.writer)
+    not_stored = [*committed.refused, *((each.records[0].call, each.refused) for each in meetings if each.refused)]
+    dead_letters = collected.dead_letters + [refused(call, why, events, payloads) for call, why in not_stored]
+    await services.dead_letters.set_aside(dead_letters, now())
+    await services.dead_letters.remove_counted(events, dead_letters, replayed=replay is not None)
     report = _report(events, collected, tally(meetings, committed), committed, dead_letters, started, now())
     log.info("%s", json.dumps({"event": "batch", "invocation_id": invocation_id, **asdict(report)}))
+    services.telemetry.batch(report, committed, dead_letters)
+    if replay is None:
+        await services.progress.note(events[-1].origin)
     return report
+
+
+def _tell_failure(
+    events: Sequence[RawEvent], services: Services, invocation_id: str, error: str, seconds: float
+) -> None:
+    """Of an error only its type, since a fault of our own can have content in its message."""
+    first, last = events[0].origin, events[-1].origin
+    figures = {
+        "hub": first.hub,
+        "partition": first.partition,
+        "first_sequence_number": first.sequence_number,
+        "last_sequence_number": last.sequence_number,
+        "events": len(events),
+        "error": error,
+        "milliseconds": round(seconds * 1000),
+    }
+    log.error("%s", json.dumps({"event": "batch_failed", "invocation_id": invocation_id, **figures}))
+    services.telemetry.batch_failed(first.hub, error, seconds)
 
 
 def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Half]]:
@@ -109,30 +126,21 @@ def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Hal
 async def settle(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> SettleReport:
     """Count the calls whose other half did not come by the deadline. Raises if the tables do not answer."""
     report = await settle_pending(services.pending, services.ledger, services.directory, now())
-    await services.dead_letters.set_aside([_refused(call, why) for call, why in report.refused])
-    figures = asdict(report) | {"refused": len(report.refused)}
-    log.info("%s", json.dumps({"event": "settle", "invocation_id": invocation_id, **figures}))
+    letters = [refused(call, why, (), services.settings.dead_letter_payloads) for call, why in report.refused]
+    await services.dead_letters.set_aside(letters, now())
+    services.telemetry.counted(report.counted)
+    log.info("%s", json.dumps({"event": "settle", "invocation_id": invocation_id, **report.figures}))
     return report
 
 
 async def purge(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> PurgeReport:
-    """Delete the call rows past their retention. Raises if the tables do not answer."""
+    """Delete the call rows past their retention, and dead letters as old. Raises if the tables do not answer."""
     oldest = now() - timedelta(days=services.settings.call_retention_days)
     report = await purge_calls(services.usage, services.directory, oldest)
-    log.info("%s", json.dumps({"event": "purge", "invocation_id": invocation_id, **asdict(report)}))
+    letters = await services.dead_letters.purge(oldest)
+    figures = asdict(report) | {f"dead_letters_{name}": value for name, value in asdict(letters).items()}
+    log.info("%s", json.dumps({"event": "purge", "invocation_id": invocation_id, **figures}))
     return report
-
-
-def _refused(call: Call, why: str) -> DeadLetter:
-    return DeadLetter(
-        origin=call.origin,
-        position=call.position,
-        reason=REJECTED_BY_STORE,
-        field=None,
-        expected="a row that Table Storage accepts",
-        got=why,
-        request_id=call.request_id[:128],
-    )
 
 
 class Tally(NamedTuple):
@@ -148,12 +156,13 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
     """One record of a call that was counted now is `counted`. The others are `joined` if they told something new of it
     and `duplicate` if not."""
     counted = {id(call) for call in committed.counted}
+    refused = {id(call) for call, _ in committed.refused}
     met = {id(meeting.verdict.call) for meeting in meetings}
     joined = sum(id(call) not in met for call in committed.corrected)
     duplicate = sum(id(call) not in met for call in committed.duplicates)
     pending = 0
     for meeting in meetings:
-        once = meeting.refused is not None or id(meeting.verdict.call) in counted
+        once = meeting.refused is not None or id(meeting.verdict.call) in counted | refused
         new = max(meeting.new - once, 0)
         duplicate += len(meeting.records) - once - new
         if meeting.waits:

@@ -20,18 +20,22 @@ from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
 from ledger.pending import Pending
+from ledger.progress import Progress
 from ledger.registry import Entries
 from ledger.store import Store, TableStore
 from ledger.versions import Versions
 from models.errors import SettingsError
 from prices.catalogue import Catalogue
 from settings import Settings
+from telemetry.record import Telemetry
 
 if TYPE_CHECKING:
+    from hub_reader import HubReader
     from hub_sender import HubSender
+    from hub_state import HubState
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Services:
     """Everything with I/O that the functions use."""
 
@@ -45,8 +49,11 @@ class Services:
     models: Entries
     prices: Versions
     catalogue: Catalogue | None
+    progress: Progress
+    telemetry: Telemetry
     tables: TableServiceClient
     hub_sender: "HubSender | None" = field(default=None, init=False)
+    hub_states: dict[str, "HubState"] = field(default_factory=dict, init=False)
 
     def sender(self) -> "HubSender":
         """Sends to the hub of usage events. Raises SettingsError if the settings name no connection for it."""
@@ -54,11 +61,24 @@ class Services:
             self.hub_sender = _hub_sender(self.settings)
         return self.hub_sender
 
+    def hub_state(self, hub: str) -> "HubState":
+        """Tells how much a hub holds. Raises SettingsError if the settings name no connection for it."""
+        if hub not in self.hub_states:
+            self.hub_states[hub] = _hub_state(self.settings, hub)
+        return self.hub_states[hub]
+
+    def hub_reader(self, hub: str, consumer_group: str) -> "HubReader":
+        """Reads a hub beside the function app; whoever asks for it closes it. Raises SettingsError if the settings name
+        no connection for it."""
+        return _hub_reader(self.settings, hub, consumer_group)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.tables.close()
         if self.hub_sender is not None:
             await self.hub_sender.close()
+        for state in self.hub_states.values():
+            await state.close()
 
 
 def build(environment: Mapping[str, str]) -> Services:
@@ -95,6 +115,8 @@ def build(environment: Mapping[str, str]) -> Services:
         models=Entries(table(registry.MODELS)),
         prices=Versions(table("prices"), "prices"),
         catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
+        progress=Progress(table(directory.TABLE)),
+        telemetry=Telemetry(by_app=settings.metrics_by_app),
         tables=tables,
     )
 
@@ -120,7 +142,37 @@ def _hub_sender(settings: Settings) -> "HubSender":
 
         credential = DefaultAzureCredential(managed_identity_client_id=settings.hub_client_id)
         return HubSender.with_identity(settings.hub_namespace, settings.usage_events_hub, credential)
-    raise SettingsError(
+    raise _no_hub_connection()
+
+
+def _hub_state(settings: Settings, hub: str) -> "HubState":
+    from hub_state import HubState
+
+    if settings.hub_connection_string:
+        return HubState.from_connection_string(settings.hub_connection_string, hub)
+    if settings.hub_namespace:
+        from azure.identity.aio import DefaultAzureCredential
+
+        credential = DefaultAzureCredential(managed_identity_client_id=settings.hub_client_id)
+        return HubState.with_identity(settings.hub_namespace, hub, credential)
+    raise _no_hub_connection()
+
+
+def _hub_reader(settings: Settings, hub: str, consumer_group: str) -> "HubReader":
+    from hub_reader import HubReader
+
+    if settings.hub_connection_string:
+        return HubReader.from_connection_string(settings.hub_connection_string, hub, consumer_group)
+    if settings.hub_namespace:
+        from azure.identity.aio import DefaultAzureCredential
+
+        credential = DefaultAzureCredential(managed_identity_client_id=settings.hub_client_id)
+        return HubReader.with_identity(settings.hub_namespace, hub, consumer_group, credential)
+    raise _no_hub_connection()
+
+
+def _no_hub_connection() -> SettingsError:
+    return SettingsError(
         [
             "EventHubConnection__fullyQualifiedNamespace is not set: expected <namespace>.servicebus.windows.net "
             "(or EventHubConnection with a connection string)"
@@ -136,6 +188,10 @@ def get() -> Services:
     loop = asyncio.get_running_loop()
     if loop not in _services:
         _services[loop] = build(os.environ)
+        if connection_string := _services[loop].settings.application_insights:
+            from telemetry.export import start  # heavy, and not needed without
+
+            start(connection_string)
     return _services[loop]
 
 

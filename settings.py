@@ -11,10 +11,17 @@ from importlib.util import find_spec
 from typing import Final
 
 from models.call import DIMENSIONS
+from models.dead_letter import PAYLOADS, Payloads
 from models.errors import SettingsError
 
-HOST_SETTINGS: Final = ("AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME", "CONSUMER_GROUP")
-"""Read by the Functions host, not by this module."""
+HOST_SETTINGS: Final = (
+    "AzureWebJobsStorage",
+    "FUNCTIONS_WORKER_RUNTIME",
+    "CONSUMER_GROUP",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+)
+"""Read by the Functions host, its worker or the exporter of metrics, not by this module."""
 
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 DEFAULT_PRICE_PROVIDERS: Final = "azure,aws,google,mistral,cohere,voyageai,perplexity"
@@ -41,6 +48,7 @@ class Settings:
     join_deadline_seconds: int
     dimensions: tuple[str, ...]
     estimate_usage: bool
+    dead_letter_payloads: Payloads
     call_retention_days: int
     commit_concurrency: int
     cache_rows: int
@@ -53,6 +61,8 @@ class Settings:
     query_max_requests: int
     query_max_seconds: int
     price_providers: tuple[str, ...]
+    application_insights: str | None
+    metrics_by_app: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -75,6 +85,7 @@ class Settings:
             join_deadline_seconds=reader.number("JOIN_DEADLINE_SECONDS", 3600, 1, 7 * 86_400, "seconds"),
             dimensions=reader.dimensions("AGGREGATE_DIMENSIONS", DEFAULT_DIMENSIONS),
             estimate_usage=reader.estimate_usage(),
+            dead_letter_payloads=reader.dead_letter_payloads(),
             call_retention_days=reader.number("CALL_RETENTION_DAYS", 90, 1, 3650, "days"),
             commit_concurrency=reader.number("COMMIT_CONCURRENCY", 16, 1, 256, "transactions"),
             cache_rows=reader.number("CACHE_ROWS", 20_000, 100, 1_000_000, "rows"),
@@ -87,6 +98,8 @@ class Settings:
             query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
+            application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
+            metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
         )
         if reader.faults:
             raise SettingsError(reader.faults)
@@ -187,6 +200,14 @@ class _Reader:
         if wanted and find_spec("bpe_openai") is None:
             self.faults.append("ESTIMATE_USAGE is 1: expected bpe-openai of requirements.txt to be installed")
         return wanted
+
+    def dead_letter_payloads(self) -> Payloads:
+        value = self.text("DEAD_LETTER_PAYLOADS") or "redacted"
+        for choice in PAYLOADS:
+            if value == choice:
+                return choice
+        self.faults.append(f"DEAD_LETTER_PAYLOADS is {value!r}: expected one of {', '.join(PAYLOADS)}")
+        return "redacted"
 
     def number(self, name: str, default: int, least: int, most: int, unit: str) -> int:
         value = self.text(name)

@@ -2,10 +2,13 @@
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
-from api import calls, events, health, listings, prices, registry, usage
+import services
+from api import calls, dead_letters, events, health, listings, metrics, prices, registry, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -27,7 +30,11 @@ ENDPOINTS: dict[str, Endpoint] = {
     "prices": prices.listed,
     "price": prices.one,
     "events": events.post,
+    "dead_letters": dead_letters.page,
+    "dead_letter": dead_letters.one,
+    "redrive": dead_letters.redrive,
     "health": health.get,
+    "metrics": metrics.get,
 }
 
 
@@ -40,7 +47,16 @@ async def answer(
     method: str = "GET",
 ) -> Response:
     """`route` holds the parts of the path by name. Never raises: what goes wrong becomes an error answer."""
-    parts = route or {}
+    started = time.monotonic()
+    response = await _answer(endpoint, url, headers, body, route or {}, method)
+    with suppress(Exception):  # without services there is no telemetry, and the answer says what is wrong
+        services.get().telemetry.answered(endpoint, response.status, time.monotonic() - started)
+    return response
+
+
+async def _answer(
+    endpoint: str, url: str, headers: Mapping[str, str], body: bytes, parts: Mapping[str, str], method: str
+) -> Response:
     try:
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}

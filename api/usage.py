@@ -59,7 +59,7 @@ async def answered(query: UsageQuery, now: datetime) -> Answer:
     async def folded(question: UsageQuery) -> Fold:
         cut = await pricing.cut(question, book, entered)
         fold = Fold(cut, settings.query_max_rows, book, entered)
-        await reader.read(narrowed(cut, entered), fold.take, now)
+        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered), fold.take, now))
         return fold
 
     fold = await folded(query)

@@ -3,35 +3,39 @@
 For server-sent events the floor parses every chunk, which is what reading from the end saves.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
+from benchmarks.bodies import CHUNKS, lengthened, recorded
 from benchmarks.figures import Figure, ratio
 from collectors.collect import collect
 from ledger.plan import plan
 from models.origin import RawEvent
 from tests.support.events import NOON, raw_event, usage_event
 
-ROOT = Path(__file__).resolve().parents[1]
 DIMENSIONS = ("deployment", "operation", "product")
 EVENTS = 1000
 
 
 def figures() -> Iterable[Figure]:
-    """One ratio each for recorded JSON bodies, recorded streams and small events."""
-    records = [json.loads(line) for line in (ROOT / "samples/recorded.jsonl").read_text().splitlines()]
-    bodies = [(record["response"]["body"], record["streaming"]) for record in records if record["expected"]]
-    whole = _events({"body": body, "usage": None} for body, streaming in bodies if not streaming)
-    streams = _events({"body": body, "usage": None, "stream": True} for body, streaming in bodies if streaming)
+    """One ratio each for recorded JSON bodies, recorded streams, longer ones, and small events."""
+    bodies = recorded("recorded.jsonl")
+    whole = _events({"body": body.text, "usage": None} for body in bodies if not body.streaming)
+    short = [body for body in bodies if body.streaming]
+    streams, long = (
+        _events({"body": body.text, "usage": None, "stream": True} for body in those)
+        for those in (short, [lengthened(body) for body in short])
+    )
     small = _events([{}])
     yield Figure("decode: recorded JSON bodies / parsing event and body", _ratio(whole, _parse_body), "ratio", 3.0)
     yield Figure(
         "decode: recorded streams / parsing event and every chunk", _ratio(streams, _parse_chunks), "ratio", 0.6
+    )
+    yield Figure(
+        f"decode: streams of {CHUNKS} chunks / parsing event and every chunk", _ratio(long, _parse_chunks), "ratio", 0.6
     )
     yield Figure("decode: small events with usage / parsing the event", _ratio(small, lambda body: None), "ratio", 12.0)
 

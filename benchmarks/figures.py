@@ -9,13 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`goal` is the bound that the value should keep (`at_most` or at least), None for a figure that only informs."""
+    """`goal` is the bound that the value should keep (`at_most` or at least), None for a figure that only informs.
+
+    `note` says what the value does not: on how many cases it stands, and what was left out.
+    """
 
     name: str
     value: float
     unit: str
     goal: float | None = None
     at_most: bool = True
+    note: str = ""
 
     @property
     def holds(self) -> bool | None:

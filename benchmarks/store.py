@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from benchmarks.figures import Figure
 from collectors.collect import collect
-from ledger.plan import plan
+from ledger.plan import Transaction, plan
 from ledger.store import MAX_TRANSACTION_ENTITIES
 from tests.support.events import NOON, raw_event, usage_event
 
@@ -26,16 +26,14 @@ def figures() -> Iterable[Figure]:
     calls = collect(events, NOON - timedelta(days=365)).calls
     planned = plan(calls, ("deployment", "operation", "product"), "usage-events-0", "benchmark")
     transactions = [each for group in planned.transactions.values() for each in group]
-    entities = sum(
-        len(each.calls) + len({row for call in each.calls for row in call.aggregates}) for each in transactions
-    )
+    entities = sum(len(each.calls) + len(_aggregates(each)) for each in transactions)
     assert sum(len(each.calls) for each in transactions) == CALLS
 
     rows: dict[str, set[str]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
     for each in transactions:
         counts[each.partition] += len(each.calls)
-        rows[each.partition].update(row for call in each.calls for row in call.aggregates)
+        rows[each.partition] |= _aggregates(each)
     least = sum(
         math.ceil((counts[partition] + len(rows[partition])) / MAX_TRANSACTION_ENTITIES) for partition in counts
     )
@@ -44,3 +42,7 @@ def figures() -> Iterable[Figure]:
     yield Figure("store: transactions / least possible", len(transactions) / least, "ratio", 1.02)
     yield Figure("store: entities per 1,000 calls", entities, "entities")
     yield Figure("store: entities / least possible", entities / least_entities, "ratio", 1.02)
+
+
+def _aggregates(transaction: Transaction) -> set[str]:
+    return {row for call in transaction.calls for change in call.changes for row in change.aggregates}

@@ -9,5 +9,8 @@ body.py       provider response body -> what it says about usage; its framings: 
 stream.py     a stream's chunks, read from the end; fragment.py: what a cut left of a document
 places.py     the table of where usage stands in a response
 shapes.py     the table of what usage looks like; normalise.py: its one meaning, models.usage.Usage
+estimate.py   a call without usage -> with an estimate, if the setting is on; text.py: the table of where text stands
+letters.py    a record that cannot be counted -> its dead letter, with what redact.py leaves of it (secrets.py: none)
+redriven.py   what a dead letter that is sent again says of itself
 collect.py    all of it: events of one batch -> calls and dead letters
 """

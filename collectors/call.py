@@ -90,7 +90,9 @@ def read_usage(event: UsageEvent) -> UsageReading:
                 model = read_body(event.body, is_tail=bool(event.body_offset)).model
             return UsageReading(*stated, model, None)
     model = None
-    reason: MissingReason = "not_requested" if event.stream else "unrecognised"
+    # A live stream whose usage was to come from the gateway's log did ask for it, in its way.
+    asked = not event.stream or event.usage_source == "gateway_log"
+    reason: MissingReason = "unrecognised" if asked else "not_requested"
     if event.body is not None:
         body = read_body(event.body, is_tail=bool(event.body_offset))
         model = body.model

@@ -1,7 +1,6 @@
 """The events of one batch -> calls to count, halves of calls, dead letters. Nothing in here is lost or raised."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -13,24 +12,21 @@ from collectors.dialects import (
     Dialect,
     answer_of,
     body_member,
-    call_id_of,
     half_kind,
     request_of,
     says_whose,
 )
 from collectors.envelopes import Found, find_records
 from collectors.estimate import estimated
-from collectors.identity import Delivery, delivery_id
+from collectors.identity import Delivery, delivery_id, is_made_up
+from collectors.letters import dead_letter, refuse_placeholders
 from models.call import Call
-from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter
+from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter, Payloads
 from models.errors import BadRecord
 from models.event import describe
 from models.half import Half
 from models.origin import RawEvent
 from models.usage import MissingReason
-
-_LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
-"""What a dead letter repeats of a request_id: anything else may be text that should not be kept."""
 
 _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
 
@@ -41,6 +37,10 @@ counted when the hub took the event in."""
 
 MAX_DEAD_LETTERS = 100
 """Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
+
+MAX_BYTES_KEPT = 4 * 1024 * 1024
+"""Of one batch: the events of whose bad records something is kept. What is left out takes long, and a gateway that
+sends nothing but bad records of 200 KB would hold up the partition; the hub still has them."""
 
 
 class Collected(NamedTuple):
@@ -58,18 +58,22 @@ class Collected(NamedTuple):
     ignored: int
 
 
-def collect(events: Iterable[RawEvent], oldest: datetime, *, estimate_usage: bool = False) -> Collected:
+def collect(
+    events: Iterable[RawEvent], oldest: datetime, *, estimate_usage: bool = False, payloads: Payloads = "none"
+) -> Collected:
     """`oldest` is the time before which a call may no longer be recognised as counted, so that it is set aside. With
-    `estimate_usage`, calls without usage get an estimate where their record has the text."""
-    records = ignored = 0
+    `estimate_usage`, calls without usage get an estimate where their record has the text. `payloads` says what is kept
+    of records that are set aside."""
+    records = ignored = kept = 0
     calls: list[Call] = []
     halves: list[Half] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
         bad = 0
-        for position, found in enumerate(_records(event.body)):
+        for position, found in _deliveries(event):
             records += 1
-            match _read(found, event, position, oldest, estimate_usage):
+            keep: Payloads = payloads if bad < MAX_DEAD_LETTERS and kept < MAX_BYTES_KEPT else "none"
+            match _read(found, event, position, oldest, estimate_usage, keep):
                 case Call() as call:
                     calls.append(call)
                 case Half() as half:
@@ -77,12 +81,22 @@ def collect(events: Iterable[RawEvent], oldest: datetime, *, estimate_usage: boo
                 case None:
                     ignored += 1
                 case DeadLetter() as letter:
+                    kept += 0 if bad else len(event.body)
                     bad += 1
                     if bad <= MAX_DEAD_LETTERS:
                         dead_letters.append(letter)
                     else:
                         dead_letters[-1] = dead_letters[-1]._replace(records=bad - MAX_DEAD_LETTERS + 1)
     return Collected(records - ignored, calls, halves, dead_letters, ignored)
+
+
+def _deliveries(event: RawEvent) -> Iterator[tuple[int, Found]]:
+    """The records with their places. One that is sent again has that of its first delivery, and its wrapper's words."""
+    again = event.redriven
+    for place, found in enumerate(_records(event.body), again.position if again else 0):
+        if again is not None:
+            found = found._replace(call_id=found.call_id or again.call_id, sent=found.sent or again.sent)
+        yield place, found
 
 
 def _records(body: bytes) -> list[Found]:
@@ -102,16 +116,16 @@ def _unreadable(fault: Exception) -> BadRecord:
 
 
 def _read(
-    found: Found, event: RawEvent, position: int, oldest: datetime, estimate_usage: bool
+    found: Found, event: RawEvent, position: int, oldest: datetime, estimate_usage: bool, payloads: Payloads
 ) -> Call | Half | DeadLetter | None:
     dialect: Dialect | None = None
-    record: Record = {}
+    origin = event.first_origin
     try:
         if isinstance(found.record, BadRecord):
             raise found.record
         cut = is_cut(found.record)
         member = cut_member(found.record) if cut else None
-        record = remains(found.record, member) if cut else found.record
+        record: Record = remains(found.record, member) if cut else found.record
         dialect = next((known for known in DIALECTS if known.recognises(record)), None)
         if cut and not (dialect and says_whose(dialect, record)):
             raise BadRecord(NOT_JSON, None, "a JSON object", "text that ends before the object does")
@@ -120,20 +134,20 @@ def _read(
             raise BadRecord(UNKNOWN_DIALECT, None, expected, describe(record))
         if cut and member != body_member(dialect):
             record = remains(found.record, None)
-        delivery = Delivery(
-            found.call_id or delivery_id(event.origin, position), found.sent, event.origin.enqueued_time
-        )
+        delivery = Delivery(found.call_id or delivery_id(origin, position), found.sent, origin.enqueued_time)
         usage_event = dialect.read(record, delivery)
         if usage_event is None:
             return None
-        call = read_call(usage_event, event.origin, position)
+        call = read_call(usage_event, origin, position)
+        if event.redriven is not None:
+            refuse_placeholders(call)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
-        if call.timestamp > event.origin.enqueued_time + FUTURE_TOLERANCE:
-            call = call._replace(timestamp=event.origin.enqueued_time, clamped=True)
+        if call.timestamp > origin.enqueued_time + FUTURE_TOLERANCE:
+            call = call._replace(timestamp=origin.enqueued_time, clamped=True)
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
             call = call._replace(missing_reason="truncated")
-        if estimate_usage:
+        if estimate_usage and (event.redriven is None or event.redriven.whole):
             call = estimated(
                 call,
                 body=usage_event.body,
@@ -142,19 +156,10 @@ def _read(
                 request=request_of(dialect, record),
             )
         kind = half_kind(dialect)
-        follows = usage_event.usage_source == "gateway_log" and call.usage_state != "reported"
-        return Half(kind, call, waits=True) if follows or kind != "policy" else call
+        unknown = call.usage_state != "reported" and call.missing_reason != "not_metered"
+        follows = usage_event.usage_source == "gateway_log" and unknown
+        can_join = kind != "policy" and not is_made_up(call.request_id)
+        return Half(kind, call, waits=True) if follows or can_join else call
     except Exception as fault:  # noqa: BLE001
         bad = fault if isinstance(fault, BadRecord) else _unreadable(fault)
-        request_id = call_id_of(dialect, record)
-        return DeadLetter(
-            origin=event.origin,
-            position=position,
-            reason=bad.reason,
-            field=bad.field,
-            expected=bad.expected,
-            got=bad.got,
-            dialect=dialect.NAME if dialect else None,
-            request_id=request_id if isinstance(request_id, str) and _LIKE_AN_ID.fullmatch(request_id) else None,
-            size_bytes=len(event.body),
-        )
+        return dead_letter(bad, found, event, position, dialect, payloads)

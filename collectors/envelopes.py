@@ -4,7 +4,6 @@ A wrapper is recognised by its content, since Azure Monitor's `records` is copie
 """
 
 import base64
-import binascii
 import hashlib
 import json
 from datetime import datetime
@@ -69,7 +68,7 @@ def _data(event: Record) -> list[Record | BadRecord]:
     if data is None and isinstance(encoded, str):
         try:
             return decode(base64.b64decode(encoded, validate=True))
-        except binascii.Error:
+        except ValueError:  # also for text that is not ASCII
             return [BadRecord(NOT_JSON, "data_base64", "base64", describe(encoded))]
     if isinstance(data, str):
         return decode(data.encode("utf-8", "replace"))

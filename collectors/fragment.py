@@ -48,7 +48,8 @@ def _member_of_start(text: str, name: str) -> Any:
             depth -= 1
         elif depth == 1 and token[0] == f'"{name}"' and (colon := _COLON.match(text, token.end())):
             try:
-                return json.JSONDecoder().raw_decode(text, colon.end())[0]
+                _, end = json.JSONDecoder().raw_decode(text, colon.end())
+                return loads(text[colon.end() : end])  # as everything is read: no half a letter comes through
             except (ValueError, RecursionError):
                 return None
     return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from collectors.redriven import redriven_of
 from models.origin import Origin, RawEvent
 
 
@@ -26,26 +27,36 @@ class HubEvent(Protocol):
 def raw_events(events: Sequence[HubEvent], hub: str) -> list[RawEvent]:
     """A batch of one partition. `hub` is the hub's name, for a host that does not say it.
 
-    The partition stands only in the metadata, which each event makes anew for the whole batch, so one is asked. The
-    enqueued time comes without a zone from some versions of the host, and means UTC. The offset is not used: it can be
-    -1 for every event (docs/architecture.md, "What is not relied on").
+    The partition and the events' properties stand only in the metadata, which each event makes anew for the whole
+    batch, so one is asked. The enqueued time comes without a zone from some versions of the host, and means UTC. The
+    offset is not used: it can be -1 for every event (docs/architecture.md, "What is not relied on").
     """
     if not events:
         return []
-    context = _partition_context(events[0].metadata)
+    metadata = events[0].metadata or {}
+    context = _partition_context(metadata)
     name = str(context.get("EventHubName") or hub)
     partition = str(context.get("PartitionId") or "0")
     return [
         RawEvent(
             event.get_body(),
             Origin(name, partition, event.sequence_number or 0, _utc(event.enqueued_time)),
+            redriven_of(properties),
         )
-        for event in events
+        for event, properties in zip(events, _properties(metadata, len(events)), strict=True)
     ]
 
 
-def _partition_context(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    context = (metadata or {}).get("PartitionContext")
+def _properties(metadata: Mapping[str, Any], events: int) -> Sequence[Mapping[str, Any]]:
+    """The application properties of each event."""
+    stated = metadata.get("PropertiesArray")
+    if isinstance(stated, list) and len(stated) == events:
+        return [properties if isinstance(properties, Mapping) else {} for properties in stated]
+    return [{}] * events
+
+
+def _partition_context(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    context = metadata.get("PartitionContext")
     if isinstance(context, str):  # where the host could not serialise it
         try:
             context = json.loads(context)

@@ -28,7 +28,7 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
     metrics: BodyReading | None = None
     for data in reversed(chunks):
         chunk = loads(data) if _MAY_STATE_USAGE.search(data) else None
-        if isinstance(chunk, dict):
+        if isinstance(chunk, dict) and not (metrics and chunk.get("type") == "message_stop"):
             reading = _usage_of_chunk(chunk, chunks)
             if reading is not None and chunk.get("type") == "message_stop":
                 metrics = reading  # Bedrock's own count beside Anthropic's, which it leaves tool calls out of

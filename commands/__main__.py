@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 import services
-from commands import verify
+from commands import redrive, replay, verify
+from hub_state import HubUnavailable
 from ledger.store import StoreError
 from models.errors import SettingsError, StoreUnavailable
 
@@ -24,7 +25,7 @@ class Command(Protocol):
     async def run(self, arguments: argparse.Namespace, found: services.Services) -> int: ...
 
 
-COMMANDS: Mapping[str, Command] = {"verify": verify}
+COMMANDS: Mapping[str, Command] = {"verify": verify, "redrive": redrive, "replay": replay}
 
 
 def main(words: list[str]) -> int:
@@ -37,9 +38,11 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     try:
         return asyncio.run(_run(COMMANDS[arguments.command], arguments))
-    except (SettingsError, StoreError, StoreUnavailable, OSError, ValueError) as error:
+    except (SettingsError, StoreError, StoreUnavailable, HubUnavailable, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 async def _run(command: Command, arguments: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
     policy                   the policy's event: who called, and maybe the usage
     gateway_log, llm_log     the gateway's own records of the request, and of the model's answer
 
-The first of these that is known says who called (HALF_KINDS), the policy or the llm_log what was used. A call
+The first of these that names somebody says who called (HALF_KINDS), the policy, else the llm_log what was used. A call
 is counted as soon as both are known; by a deadline it is counted with what is known then. Whatever comes after that
 corrects it: usage takes the place of none, and a call that was counted under another app or day is moved.
 """
@@ -82,21 +82,25 @@ def judge(known: Known) -> Verdict:
     if not known.halves or (known.complete and "policy" not in known.halves) or not _ready(known):
         return Verdict(None, [])
     kind = _caller(known)
-    call = _joined(known.halves[kind], known.halves.get("llm_log"))
+    call = _joined(known, kind)
     before = [known.halves[other].call for other in HALF_KINDS if other != kind and other in known.counted_as]
     moved = [former._replace(stage="moved") for former in before if _place(former) != _place(call)]
     return Verdict(call, moved)
 
 
 def _caller(known: Known) -> HalfKind:
-    return next(kind for kind in HALF_KINDS if kind in known.halves)
+    """The half that says who called: the first that names somebody, else the first."""
+    told = [kind for kind in HALF_KINDS if kind in known.halves]
+    return next((kind for kind in told if known.halves[kind].call.app_source != "none"), told[0])
 
 
 def _ready(known: Known) -> bool:
     if known.settled or known.complete:
         return True
-    kind = _caller(known)
-    return kind != "llm_log" and (not known.halves[kind].waits or any(map(_has_usage, known.halves.values())))
+    policy = known.halves.get("policy")
+    if policy is not None and not policy.waits:
+        return True
+    return set(known.halves) != {"llm_log"} and any(map(_has_usage, known.halves.values()))
 
 
 def _noted(known: Known) -> Known:
@@ -109,27 +113,26 @@ def _has_usage(half: Half) -> bool:
     return half.call.usage_state == "reported"
 
 
-def _joined(caller: Half, log: Half | None) -> Call:
-    call = caller.call
-    if log is None or log is caller or _has_usage(caller):
-        return call
-    told = log.call
-    call = call._replace(
-        model=told.model or call.model,
-        deployment=call.deployment or told.deployment,
-        stream=told.stream if call.stream is None else call.stream,
-        region=call.region or told.region,
-    )
-    if _has_usage(log):
-        call = call._replace(
-            usage=told.usage,
-            usage_state="reported",
-            missing_reason=None,
-            usage_shape=told.usage_shape,
-            estimate=None,
-            stage="final",
-        )
-    return call
+def _joined(known: Known, kind: HalfKind) -> Call:
+    """The call of the half that says who called, with what the others know better."""
+    call = known.halves[kind].call
+    for other in ("policy", "llm_log"):
+        if other == kind or other not in known.halves:
+            continue
+        told = known.halves[other].call
+        if call.usage_state != "reported":
+            call = call._replace(model=told.model or call.model, deployment=call.deployment or told.deployment)
+        # Reading a stored response repeats its usage, whoever tells it.
+        if call.usage_state != "reported" and told.usage_state == "reported" and call.missing_reason != "not_metered":
+            call = call._replace(
+                usage=told.usage,
+                usage_state="reported",
+                missing_reason=None,
+                usage_shape=told.usage_shape,
+                estimate=None,
+                stage="logged" if other == "llm_log" else "final",
+            )
+    return call if kind != "llm_log" or call.stage != "final" else call._replace(stage="logged")
 
 
 def _place(call: Call) -> tuple[str, str, str]:

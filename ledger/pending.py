@@ -2,9 +2,10 @@
 
     PartitionKey   one of 16 buckets, by a hash of the request_id
     r|{request_id}       what is known of the call (join.py)
-    t|{due}|{uuid}       when to look again at which calls: at the deadline, then when they can be forgotten
+    t|{due}|{uuid}       which calls to look at when their deadline has passed
+    f|{due}|{uuid}       which calls can be forgotten when
 
-A `t` row lists the calls that its transaction inserted, so that every `r` row is in exactly one list and none is
+A list names the calls that its transaction inserted, so that every `r` row is in exactly one list and none is
 forgotten. What is to be counted is noted here before the ledger counts it: after a crash the same events, or the timer,
 come to the same verdict again, and the ledger says what was done.
 """
@@ -73,7 +74,7 @@ class Pending:
         sleep: Sleep = asyncio.sleep,
     ):
         self.store = store
-        self._deadline = deadline
+        self.deadline = deadline
         self._retention = retention
         self._concurrency = concurrency
         self._sleep = sleep
@@ -146,7 +147,10 @@ class Pending:
     ) -> Entity:
         inserted = [call for call, row in rows.items() if row is None]
         forget = now + self._retention
-        due = now + self._deadline if any(is_waiting(after[call]) for call in inserted) else forget
+        due = forget
+        if any(is_waiting(after[call]) for call in inserted):
+            due = now + self.deadline
+            forget = max(forget, due + timedelta(days=1))  # what waits is settled before it is forgotten
         return list_row(bucket, due, inserted, forget)
 
     async def find(self, call: str) -> Row | None:
@@ -220,9 +224,10 @@ def call_row(bucket: str, call: str, known: Known, written_by: str) -> Entity:
 
 def list_row(bucket: str, due: datetime, calls: Sequence[str], forget: datetime) -> Entity:
     """When to look at these calls again, and when to forget them."""
+    kind = "t" if due < forget else "f"
     return {
         "PartitionKey": bucket,
-        "RowKey": f"t|{utc_text(due)}|{uuid4().hex}",
+        "RowKey": f"{kind}|{utc_text(due)}|{uuid4().hex}",
         "calls": json.dumps(calls),
         "forget_utc": utc_text(forget),
     }

@@ -16,7 +16,7 @@ from ledger.directory import Directory
 from ledger.join import Known, is_waiting, judge, known_of, settle
 from ledger.pending import BUCKETS, Pending, call_row, list_row
 from ledger.rows import utc_text
-from ledger.store import Row, RowChanged, RowExists, Write
+from ledger.store import Refused, Row, RowChanged, RowExists, Write
 from models.call import UNATTRIBUTED, Call
 
 WRITER: Final = "pending"
@@ -27,15 +27,27 @@ MAX_CONFLICTS: Final = 10
 
 @dataclass(slots=True)
 class SettleReport:
-    """Calls that were counted because their deadline had passed: those whose usage is `missing`, and those whose caller
-    is not known (`unattributed`). `refused` are those whose row the service does not take. `forgotten` rows were
-    deleted. `left_over` is True if there is more to do."""
+    """Calls that were `counted` because their deadline had passed; of these those whose usage is `missing`, and those
+    whose caller is not known (`unattributed`). `refused` are those whose row the service does not take. `forgotten`
+    rows were deleted. `left_over` is True if there is more to do."""
 
+    counted: list[Call] = field(default_factory=list)
     missing: int = 0
     unattributed: int = 0
     refused: list[tuple[Call, str]] = field(default_factory=list)
     forgotten: int = 0
     left_over: bool = False
+
+    @property
+    def figures(self) -> dict[str, int]:
+        return {
+            "counted": len(self.counted),
+            "missing": self.missing,
+            "unattributed": self.unattributed,
+            "refused": len(self.refused),
+            "forgotten": self.forgotten,
+            "left_over": self.left_over,
+        }
 
 
 async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory, now: datetime) -> SettleReport:
@@ -43,23 +55,26 @@ async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory,
     report = SettleReport()
 
     async def one(bucket: str) -> None:
-        due: list[Row] = []
-        async for row in pending.store.range(bucket, "t|", f"t|{utc_text(now)}~"):
-            if len(due) == MAX_LISTS:
-                report.left_over = True
-                break
-            due.append(row)
-        for row in due:
-            if row.columns["RowKey"].split("|")[1] == row.columns["forget_utc"]:
-                await _forget(pending, bucket, row, report)
-            else:
-                await _settle(pending, ledger, directory, bucket, row, report)
+        for row in await _due(pending, bucket, "t", now, report):
+            await _settle(pending, ledger, directory, bucket, row, report)
+        for row in await _due(pending, bucket, "f", now, report):
+            await _forget(pending, bucket, row, report)
 
     outcomes = await asyncio.gather(*(one(bucket) for bucket in BUCKETS), return_exceptions=True)
     for outcome in outcomes:  # only when none is under way any more
         if outcome is not None:
             raise outcome
     return report
+
+
+async def _due(pending: Pending, bucket: str, kind: str, now: datetime, report: SettleReport) -> list[Row]:
+    due: list[Row] = []
+    async for row in pending.store.range(bucket, f"{kind}|", f"{kind}|{utc_text(now)}~"):
+        if len(due) == MAX_LISTS:
+            report.left_over = True
+            break
+        due.append(row)
+    return due
 
 
 async def _settle(
@@ -90,6 +105,10 @@ async def _settled(pending: Pending, bucket: str, calls: Sequence[str]) -> list[
                     [Write(call_row(bucket, call, each, WRITER), rows[call].etag) for call, each in late.items()]
                 )
             return list((known | late).values())
+        except Refused:  # too much at once
+            if len(calls) == 1:
+                raise
+            return [known for call in calls for known in await _settled(pending, bucket, [call])]
         except RowChanged:  # another half came meanwhile
             conflicts += 1
             if conflicts > MAX_CONFLICTS:
@@ -102,6 +121,7 @@ def _count(committed: CommitReport, report: SettleReport) -> None:
             report.missing += 1
         if call.app == UNATTRIBUTED:
             report.unattributed += 1
+    report.counted += committed.counted
     report.refused += committed.refused
 
 

@@ -85,6 +85,9 @@ class Store(Protocol):
         """The rows of one partition with start <= RowKey < end, in order; with `times` only those whose `timestamp_utc`
         lies in this half-open range, which the service reads but does not send."""
 
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        """The rows of the partitions with first <= PartitionKey < end, in the order of their keys."""
+
     async def upsert(self, entities: Sequence[Entity]) -> None:
         """Insert or merge, at most 100 rows that share one PartitionKey, all or none."""
 
@@ -121,7 +124,7 @@ class TableStore:
             await self._raise(error)
         return _row(entity)
 
-    async def range(
+    def range(
         self,
         partition_key: str,
         start: str,
@@ -129,13 +132,18 @@ class TableStore:
         select: Sequence[str] = (),
         times: tuple[str, str] | None = None,
     ) -> AsyncIterator[Row]:
-        first, after = times or ("", "")
-        entities = self._table.query_entities(
-            "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
-            + (" and timestamp_utc ge @first and timestamp_utc lt @after" if times else ""),
-            parameters={"partition": partition_key, "start": start, "end": end, "first": first, "after": after},
-            select=list(select) or None,
-        )
+        text = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
+        values = {"partition": partition_key, "start": start, "end": end}
+        if times:
+            text += " and timestamp_utc ge @first and timestamp_utc lt @after"
+            values |= {"first": times[0], "after": times[1]}
+        return self._query(text, values, select)
+
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        return self._query("PartitionKey ge @first and PartitionKey lt @end", {"first": first, "end": end}, select)
+
+    async def _query(self, text: str, parameters: dict[str, str], select: Sequence[str]) -> AsyncIterator[Row]:
+        entities = self._table.query_entities(text, parameters=parameters, select=list(select) or None)
         try:
             async for entity in entities:
                 yield _row(entity)

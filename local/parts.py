@@ -59,16 +59,14 @@ def running_stack(settings: StackSettings, display: Display) -> Iterator[Stack]:
                 step.done += "; it was not stopped in order, so the hub is read from its start, each call counted once"
 
         with display.step("Event Hubs") as step:
-            event_hubs = _python_part(
-                "The Event Hubs endpoint", _event_hubs_arguments(settings), logs / "event-hubs.log"
-            )
+            event_hubs = python_part("The Event Hubs endpoint", event_hubs_arguments(settings), logs / "event-hubs.log")
             stack.callback(event_hubs.stop)
             event_hubs.start()
             hub = event_hubs.wait_for(r"Endpoint=sb://\S+", _READY_SECONDS)[0]
             step.done = f"AMQP on port {settings.amqp_port}, hubs {' and '.join(HUBS)}"
 
         with display.step("Functions host") as step:
-            host = _python_part(
+            host = python_part(
                 "The functions host",
                 ["local.functions_host", "--app", str(ROOT), "--port", str(settings.http_port)],
                 logs / "functions-host.log",
@@ -98,7 +96,7 @@ def _azurite(settings: StackSettings, log_path: Path) -> Iterator[tuple[Azurite,
     try:
         with Azurite(data, settings.table_port, settings.blob_port, log_path=log_path) as azurite:
             if replays:
-                _delete_checkpoints(azurite.connection_string)
+                delete_checkpoints(azurite.connection_string)
             try:
                 yield azurite, replays
             finally:
@@ -108,7 +106,8 @@ def _azurite(settings: StackSettings, log_path: Path) -> Iterator[tuple[Azurite,
             marker.touch()
 
 
-def _delete_checkpoints(storage: str) -> None:
+def delete_checkpoints(storage: str) -> None:
+    """So that every hub is read from its start. What is counted stays counted once."""
     with (
         ContainerClient.from_connection_string(storage, CHECKPOINT_CONTAINER) as container,
         suppress(ResourceNotFoundError),
@@ -146,13 +145,15 @@ def _sole_use(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _event_hubs_arguments(settings: StackSettings) -> list[str]:
+def event_hubs_arguments(settings: StackSettings) -> list[str]:
+    """The module that serves the hubs, and its arguments."""
     hubs = [word for hub in HUBS for word in ("--hub", f"{hub}:{PARTITIONS}:{CONSUMER_GROUP}")]
     data_dir = str(settings.data_dir / "eventhubs")
     return ["local.eventhubs", "--port", str(settings.amqp_port), "--data-dir", data_dir, *hubs]
 
 
-def _python_part(name: str, module: list[str], log_path: Path, settings: Mapping[str, str] | None = None) -> Part:
+def python_part(name: str, module: list[str], log_path: Path, settings: Mapping[str, str] | None = None) -> Part:
+    """A module of this project as a process, with these app settings."""
     # Settings of another storage, for running the app elsewhere, would contradict ours.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("UsageStorage__")}
     direct = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}

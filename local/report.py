@@ -58,8 +58,12 @@ def print_agreement(console: Console, truth: Truth, counted: Counted, calls_befo
             console.print(f"  [red]{escape(fault)}[/]")
         return False
     console.print(
-        f"[bold]{truth.events:,}[/] events sent: [bold]{truth.totals.calls:,}[/] calls counted, "
+        f"[bold]{truth.usage_events:,}[/] events sent: [bold]{truth.totals.calls:,}[/] calls counted, "
         f"{truth.duplicates} sent twice and counted once, {truth.malformed} malformed set aside"
+    )
+    console.print(
+        f"[bold]{truth.joined:,}[/] of the calls are live streams whose usage came in the gateway's own log: "
+        f"{truth.logs} messages, {truth.repeated_logs} of them sent twice"
     )
     console.print("[green]✓[/] all totals of all apps agree exactly with what was sent")
     if calls_before:

@@ -45,7 +45,7 @@ def send_sample(stack: Stack, collector: Collector, display: Display) -> bool:
 def _send(stack: Stack, traffic: Traffic, display: Display) -> None:
     with display.bar("Sample traffic", len(traffic.events)) as update:
         sent = 0
-        for number in send_events(stack.hub, USAGE_HUB, traffic.events):
+        for number in send_events(stack.hub, traffic.events):
             stack.check()
             sent += number
             update(sent)

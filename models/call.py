@@ -7,8 +7,8 @@ from models.origin import Origin
 from models.usage import Estimate, MissingReason, Usage, UsageState
 
 AppSource = Literal["entra_app", "subscription", "product", "none"]
-Stage = Literal["provisional", "final", "moved"]
-STAGES: tuple[Stage, ...] = ("provisional", "final", "moved")
+Stage = Literal["provisional", "logged", "final", "moved"]
+STAGES: tuple[Stage, ...] = ("provisional", "logged", "final", "moved")
 """In the order in which a call goes through them, and never back."""
 
 UNATTRIBUTED = "unattributed"
@@ -39,8 +39,9 @@ class Call(NamedTuple):
     record's place in its event.
 
     `clamped` is True where the sender's time lay in the future, and `timestamp` is when the hub took the event in.
-    `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One that
-    is `moved` was counted under this app and day until more was known of it, and is not any more: it adds nothing.
+    `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One with
+    the usage of the gateway's log is `logged`, because the sender's own usage would say more. One that is `moved` was
+    counted under this app and day until more was known of it, and is not any more: it adds nothing.
     """
 
     request_id: str

@@ -21,8 +21,27 @@ class Origin(NamedTuple):
         return f"{self.hub}-{self.partition}"
 
 
+class Redriven(NamedTuple):
+    """What a dead letter that is sent again says of its record: where it came from first and its `position` there, and
+    what a wrapper around it said (`call_id`, `sent`). `attempt` counts from 1. `whole` is False where content was
+    removed from it."""
+
+    origin: Origin
+    position: int
+    attempt: int
+    call_id: str | None
+    sent: datetime | None
+    whole: bool
+
+
 class RawEvent(NamedTuple):
     """One event as the hub delivered it."""
 
     body: bytes
     origin: Origin
+    redriven: Redriven | None = None
+
+    @property
+    def first_origin(self) -> Origin:
+        """That of the first delivery: what is sent again stays the record that it was."""
+        return self.redriven.origin if self.redriven else self.origin

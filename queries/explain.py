@@ -91,6 +91,8 @@ def _why(call: Call) -> list[str]:
         why.append("the provider reported more of a part than of its whole; both are kept as reported")
     if call.clamped:
         why.append("the sender's time lay in the future, so it stands at the time the hub took it in")
+    if call.stage == "logged":
+        why.append("the usage is that of the gateway's log; the sender's own, if it comes, replaces it, once")
     if call.stage == "provisional":
         why.append("it is provisional: usage that comes later corrects it, once")
     return why

@@ -130,8 +130,8 @@ def time_range(
 
 def exact_range(parameters: Parameters, now: datetime, max_days: int, default: timedelta) -> tuple[datetime, datetime]:
     """`from` and `to` as they are given."""
-    end = _time(parameters, "to") or now
-    start = _time(parameters, "from") or end - default
+    end = moment(parameters, "to") or now
+    start = moment(parameters, "from") or end - default
     if start >= end:
         raise QueryError("invalid_range", f"from ({_text(start)}) must lie before to ({_text(end)})", "from")
     if end - start > timedelta(days=max_days):
@@ -226,7 +226,8 @@ def _filter(parameters: Parameters, name: str) -> frozenset[str]:
     return frozenset(values)
 
 
-def _time(parameters: Parameters, name: str) -> datetime | None:
+def moment(parameters: Parameters, name: str) -> datetime | None:
+    """The value of a parameter that is a time, in UTC."""
     value = single(parameters, name)
     if value is None:
         return None
@@ -244,7 +245,7 @@ def _time(parameters: Parameters, name: str) -> datetime | None:
 
 def full_hour(parameters: Parameters, name: str) -> datetime | None:
     """A time that may be given and then lies on a full hour of UTC."""
-    time = _time(parameters, name)
+    time = moment(parameters, name)
     if time is not None and time != time.replace(minute=0, second=0, microsecond=0):
         raise QueryError("invalid_parameter", f"{name} is {_text(time)}, expected a full hour of UTC", name)
     return time

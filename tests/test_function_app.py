@@ -4,35 +4,53 @@ import json
 import subprocess
 import sys
 from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def _functions() -> dict[str, dict[str, Any]]:
+def _functions(gateway_logs_hub: str = "gateway-logs") -> dict[str, dict[str, Any]]:
     """By name. Asked once: get_functions takes a second call for functions of the same names."""
-    import function_app
-
+    spec = spec_from_file_location("function_app", ROOT / "function_app.py")
+    assert spec is not None and spec.loader is not None
+    function_app = module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWAY_LOGS_HUB", gateway_logs_hub)
+        spec.loader.exec_module(function_app)
     return {
         str(function.get_function_name()): {"bindings": json.loads(str(function))["bindings"], "function": function}
         for function in function_app.app.get_functions()
     }
 
 
-def test_the_trigger_takes_binary_batches_of_the_hub_that_the_settings_name() -> None:
-    trigger = _functions()["collect_usage_events"]["bindings"][0]
+TRIGGERS = {"collect_usage_events": "%USAGE_EVENTS_HUB%", "collect_gateway_logs": "%GATEWAY_LOGS_HUB%"}
+each_trigger = pytest.mark.parametrize("name", TRIGGERS)
+
+
+def test_without_a_hub_of_gateway_logs_there_is_no_trigger_for_it() -> None:
+    """A trigger whose hub is an empty name keeps the whole app from starting."""
+    assert _functions().keys() - _functions("").keys() == {"collect_gateway_logs"}
+
+
+@each_trigger
+def test_a_trigger_takes_binary_batches_of_the_hub_that_the_settings_name(name: str) -> None:
+    trigger = _functions()[name]["bindings"][0]
     assert trigger["type"] == "eventHubTrigger"
     assert str(trigger["cardinality"]).upper().endswith("MANY")
     assert str(trigger["dataType"]).upper().endswith("BINARY")
-    assert trigger["eventHubName"] == "%USAGE_EVENTS_HUB%"
+    assert trigger["eventHubName"] == TRIGGERS[name]
     assert trigger["consumerGroup"] == "%CONSUMER_GROUP%"
     assert trigger["connection"] == "EventHubConnection"
 
 
-def test_a_failed_batch_is_repeated_for_ever_with_growing_waits() -> None:
-    function = _functions()["collect_usage_events"]["function"]
+@each_trigger
+def test_a_failed_batch_is_repeated_for_ever_with_growing_waits(name: str) -> None:
+    function = _functions()[name]["function"]
     assert function.get_settings_dict("retry_policy") == {
         "setting_name": "retry_policy",
         "strategy": "exponential_backoff",
@@ -40,6 +58,11 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits() -> None:
         "minimum_interval": "00:00:01",
         "maximum_interval": "00:01:00",
     }
+
+
+def test_the_timer_settles_what_waits_every_minute() -> None:
+    (timer,) = _functions()["settle_pending"]["bindings"]
+    assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 * * * * *")
 
 
 def test_the_routes_are_those_of_the_api() -> None:
@@ -53,10 +76,13 @@ def test_the_routes_are_those_of_the_api() -> None:
         if binding["type"] == "httpTrigger"
     }
     assert {route: methods for route, (methods, _) in routes.items()} == {
-        **dict.fromkeys(("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "health"), "GET"),
+        **dict.fromkeys(
+            ("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "health", "metrics"), "GET"
+        ),
+        **dict.fromkeys(("dead-letters", "dead-letters/{id}"), "GET"),
         **dict.fromkeys(("apps/{app}", "models/{deployment}"), "GET,PUT"),
         "prices/{id}": "GET,PUT,DELETE",
-        "events": "POST",
+        **dict.fromkeys(("events", "dead-letters/redrive"), "POST"),
     }
     assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
 
@@ -71,7 +97,7 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "14"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "18"), done.stderr
 
 
 def test_host_json_gives_every_event_hubs_value() -> None:

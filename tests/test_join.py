@@ -128,7 +128,7 @@ async def test_a_policy_event_and_the_llm_log_are_one_call_whichever_comes_first
             assert became(await send(found, first, second)) == (0, 2, 0, 0)
             call = (await counted(found, "app-1"))[CALL]
             assert (call.usage.total_tokens, call.usage_state, call.model) == (15, "reported", "gpt-4o-2024-08-06")
-            assert (call.deployment, call.product, call.stage) == ("chat", "gold", "final")
+            assert (call.deployment, call.product, call.stage) == ("chat", "gold", "logged")
             assert await counted(found, "unattributed") == {}
 
 
@@ -355,6 +355,47 @@ async def test_without_the_gateways_logs_no_rows_are_written_for_whole_calls(azu
         await send(found, usage_event())
         left = [row for bucket in "0123456789abcdef" for row in await rows(found, pending_table.TABLE, bucket)]
         assert left == []
+
+
+async def test_an_event_that_names_nobody_does_not_take_the_call_from_who_pays(azurite: Azurite) -> None:
+    nameless = usage_event(request_id=CALL, app_id=None, subscription_id=None, product_id=None, usage=None)
+    for late in (nameless, nameless | {"usage": {"prompt_tokens": 10, "completion_tokens": 5}}):
+        async with running(azurite) as found:
+            await send(found, llm_log(CALL))
+            await settle(found, now=lambda: NOON + HOUR)
+            await send(found, gateway_log(CALL))
+            await send(found, late)
+            await send(found, late, llm_log(CALL), gateway_log(CALL))
+            assert (await counted(found, "sub-1"))[CALL].usage.total_tokens == 15
+            assert await counted(found, "unattributed") == {}
+
+
+async def test_the_senders_own_usage_goes_before_the_logs_whichever_comes_first(azurite: Azurite) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 30, "completion_tokens_details": {"reasoning_tokens": 25}}
+    own = usage_event(request_id=CALL, app_id=None, subscription_id="sub-1", usage=usage)
+    for order in ([own, gateway_log(CALL), llm_log(CALL)], [gateway_log(CALL), llm_log(CALL), own]):
+        async with running(azurite) as found:
+            for record in [*order, *order]:
+                await send(found, record)
+            call = (await counted(found, "sub-1"))[CALL]
+            assert (call.usage.total_tokens, call.usage.reasoning_tokens, call.stage) == (40, 25, "final")
+
+
+async def test_reading_a_stored_response_is_not_charged_by_its_log(azurite: Azurite) -> None:
+    async with running(azurite) as found:
+        await send(found, policy(CALL, method="GET"), llm_log(CALL))
+        await settle(found, now=lambda: NOON + 2 * HOUR)
+        call = (await counted(found, "app-1"))[CALL]
+        assert (call.missing_reason, call.usage.total_tokens) == ("not_metered", None)
+        assert await counted(found, "unattributed") == {}
+
+
+async def test_a_deadline_beyond_the_retention_still_settles_first(azurite: Azurite) -> None:
+    async with running(azurite, JOIN_DEADLINE_SECONDS="604800", CALL_RETENTION_DAYS="1") as found:
+        await send(found, policy(CALL))
+        for day in (7, 8, 9):
+            await settle(found, now=lambda day=day: NOON + timedelta(days=day))  # type: ignore[misc]
+        assert (await counted(found, "app-1"))[CALL].usage_state == "missing"
 
 
 @pytest.mark.parametrize("together", [True, False])

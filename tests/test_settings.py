@@ -116,6 +116,13 @@ def test_estimates_are_on_only_where_they_are_switched_on(value: str, on: bool) 
         Settings.from_environment(GOOD | {"ESTIMATE_USAGE": "yes"})
 
 
+def test_what_is_kept_of_dead_letters_is_one_of_three() -> None:
+    assert Settings.from_environment(GOOD).dead_letter_payloads == "redacted"
+    assert Settings.from_environment(GOOD | {"DEAD_LETTER_PAYLOADS": "full"}).dead_letter_payloads == "full"
+    with pytest.raises(SettingsError, match="DEAD_LETTER_PAYLOADS is 'all': expected one of none, redacted, full"):
+        Settings.from_environment(GOOD | {"DEAD_LETTER_PAYLOADS": "all"})
+
+
 def test_estimates_without_their_package_are_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else every call without usage would become a dead letter."""
     monkeypatch.setitem(sys.modules, "bpe_openai", None)

@@ -24,6 +24,9 @@ class Dialect(Protocol):
     BODY      the member of those whose text is worth reading as far as it goes
     REQUEST   the member with what the model was asked, as JSON or as text: for estimates only (collectors/estimate.py)
     ANSWER    the member with the text of the answer, where the record has no response body: likewise
+    TEXTS     the members whose texts it reads: identities, times. A dead letter keeps them if they are short, so that
+              it can be sent again; without TEXTS it can only if nothing but content and secrets had to be removed
+    SECRETS   members that hold a secret though their name does not say so
     HALF      for a log of the gateway's own, which kind of half its records are (models/half.py)
     """
 
@@ -70,6 +73,17 @@ def request_of(dialect: Dialect, record: dict[str, Any]) -> object:
 def answer_of(dialect: Dialect, record: dict[str, Any]) -> object:
     """The text of the answer, if the record has it by itself."""
     return record.get(getattr(dialect, "ANSWER", ""))
+
+
+def texts_of(dialect: Dialect) -> frozenset[str] | None:
+    """The members whose texts the dialect reads, in lower case, or None if it does not say which they are."""
+    texts = getattr(dialect, "TEXTS", None)
+    return None if texts is None else frozenset(name.lower() for name in texts)
+
+
+def secrets_of(dialect: Dialect | None) -> frozenset[str]:
+    """The members that hold a secret though their name does not say so."""
+    return cast("frozenset[str]", getattr(dialect, "SECRETS", frozenset()))
 
 
 def half_kind(dialect: Dialect) -> HalfKind:

@@ -2,31 +2,52 @@
 
 Its common members stand beside `properties`, in camelCase; an export has columns in PascalCase, side by side. So
 members are looked up in both places whatever their case. Sources: learn.microsoft.com, "Azure resource logs common
-schema" and the tables ApiManagementGatewayLogs and ApiManagementGatewayLlmLog. No verbatim sample of the LLM log's
-export is published: its spelling is inferred from the table and from what its users read (docs/dialects.md).
+schema", "Monitor API Management" (a record of GatewayLogs) and the tables ApiManagementGatewayLogs and
+ApiManagementGatewayLlmLog. No record of the LLM log is published: its spelling is inferred from the table and from what
+its users read (docs/dialects.md).
 """
 
+import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from collectors.dialects import _members as members
 
 Record = members.Record
 
-MEANINGLESS: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
+NO_ID: Final = "00000000-0000-0000-0000-000000000000"
+MEANINGLESS: Final = frozenset({NO_ID})
 
 
 def category(record: Record) -> str:
     """What the record is a log of, in lower case; empty if it does not say so."""
-    named = next((record[name] for name in ("category", "Category", "Type", "type") if name in record), None)
-    return named.lower() if isinstance(named, str) else ""
+    stated = _lower(record)
+    for name in ("category", "type"):
+        named = stated.get(name)
+        if isinstance(named, str) and named:
+            return named.lower()
+    return ""
+
+
+def is_metric(record: Record) -> bool:
+    """By what the schema of metrics requires."""
+    return _lower(record).keys() >= {"metricname", "resourceid", "timegrain"}
+
+
+def is_log(record: Record) -> bool:
+    """By what the common schema of logs requires, or an export in its place."""
+    names = _lower(record).keys()
+    stands = not names.isdisjoint({"time", "timegenerated"}) and not names.isdisjoint({"resourceid", "_resourceid"})
+    return stands and bool(category(record))
 
 
 def flat(record: Record, names: Iterable[str]) -> Record:
-    """The members of these names, those of `properties` first, wherever and in whatever case they stand."""
-    found: Record = {}
-    for place in (record, members.document(_lower(record).get("properties"))):
-        found.update((name, value) for name, value in _lower(place).items() if value is not None)
+    """The members of these names, wherever and in whatever case they stand: of `properties` those that say something,
+    else those beside it."""
+    found = _lower(record)
+    for name, value in _lower(members.document(found.get("properties"))).items():
+        if name not in found or value not in (None, "", NO_ID):
+            found[name] = value
     return {name: found[name.lower()] for name in names if name.lower() in found}
 
 
@@ -36,10 +57,15 @@ def _lower(record: Record) -> Record:
 
 def time_member(told: Record) -> str:
     """The member that says when the gateway received the request: `TimeGenerated` in an export, else `time`."""
-    return "timeGenerated" if "timeGenerated" in told else "time"
+    return "timeGenerated" if told.get("timeGenerated") else "time"
 
 
-def whole_number(told: Record, name: str) -> int | None:
-    """A number that is not counted: what is none is as if it were not there."""
-    value: Any = told.get(name)
-    return int(value) if isinstance(value, int | str) and str(value).isascii() and str(value).isdigit() else None
+_DIGITS: Final = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def whole_number(told: Record, name: str, most: int) -> int | None:
+    """A number that is not counted, also as text: what is none up to `most` is as if it were not there."""
+    value = told.get(name)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= most else None

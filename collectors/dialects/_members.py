@@ -145,4 +145,7 @@ def body(value: object) -> str | None:
 def duration(record: Record, field: str) -> float | None:
     """Milliseconds; what is no number is none, since it is no reason to lose the call."""
     value = record.get(field)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None

@@ -28,6 +28,7 @@ NAMES: Final = {
     "deployment": "deploymentName",
     "response_model": "model",
 }
+TEXTS: Final = frozenset({CALL_ID, "timestamp", "EventEnqueuedUtcTime", *NAMES.values()})
 MEANINGLESS: Final = frozenset({"NA", "NA-HEADER", "Portal-Admin", "master"})
 """What the policy writes where it knows nothing; `master` is API Management's all-access subscription."""
 

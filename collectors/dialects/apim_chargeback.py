@@ -10,6 +10,7 @@ NAME: Final = "apim-chargeback"
 LATE: Final = frozenset({"requestBody", "responseBody"})
 BODY: Final = "responseBody"
 REQUEST: Final = "requestBody"
+TEXTS: Final = frozenset({"clientAppId", "deploymentId"})
 
 
 def recognises(record: dict[str, Any]) -> bool:

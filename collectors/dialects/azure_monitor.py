@@ -11,9 +11,8 @@ ORDER: Final = 90  # the dialects of its logs that we read come first
 
 
 def recognises(record: dict[str, Any]) -> bool:
-    """By the members that Azure Monitor's common schemas require of metrics and of logs."""
-    is_metric = {"metricName", "resourceId", "timeGrain"} <= record.keys()
-    return is_metric or (bool(monitor.category(record)) and {"time", "resourceId"} <= record.keys())
+    """By the members that Azure Monitor's schemas require of metrics and of logs."""
+    return monitor.is_metric(record) or monitor.is_log(record)
 
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:

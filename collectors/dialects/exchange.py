@@ -21,6 +21,7 @@ ORDER: Final = 100  # any dialect may have a member `response`
 LATE: Final = frozenset({"response"})
 BODY: Final = "response"
 REQUEST: Final = "request"
+TEXTS: Final = frozenset({"request_id", "id", "timestamp", "time", "app_id"})
 
 OF_HTTP: Final = frozenset({"status", "status_code", "statusCode", "headers"})
 OF_PROVIDERS: Final = frozenset(

@@ -1,7 +1,7 @@
 """API Management's log of model calls (category GatewayLlmLogs): what was used, without who called.
 
 It has several rows for one request, the tokens on one of them and the messages, if they are logged at all, on the
-others; and rows without any id or count, of probes. Those are ignored, and messages are never read.
+others; and rows of probes, without any id or count. Those are ignored, and messages are never read.
 """
 
 from typing import Any, Final
@@ -9,6 +9,8 @@ from typing import Any, Final
 from collectors.dialects import _azure_monitor as monitor
 from collectors.dialects import _members as members
 from collectors.identity import Delivery
+from models.dead_letter import MISSING_FIELD
+from models.errors import BadRecord
 from models.event import UsageEvent
 from models.half import HalfKind
 
@@ -20,23 +22,28 @@ CALL_ID: Final = "correlationId"
 CATEGORIES: Final = frozenset({"gatewayllmlogs", "apimanagementgatewayllmlog"})
 COUNTS: Final = ("promptTokens", "completionTokens", "totalTokens", "promptCachedTokens")
 NAMES: Final = {"response_model": "modelName", "deployment": "deploymentName", "region": "region"}
-MEMBERS: Final = (*COUNTS, *NAMES.values(), CALL_ID, "requestId", "sequenceNumber", "time", "timeGenerated")
+OF_A_ROW: Final = frozenset({*COUNTS, "modelName", "deploymentName", "requestId", "sequenceNumber"})
+MEMBERS: Final = (*OF_A_ROW, CALL_ID, "region", "time", "timeGenerated")
+TEXTS: Final = frozenset(MEMBERS)
+OF_ANY: Final = (CALL_ID, "promptTokens", "completionTokens")
+"""What tells a row from all else where it does not state its category, as in the answer of a query."""
 
 
 def recognises(record: dict[str, Any]) -> bool:
-    """By its category; without one, by the counts in its properties."""
+    """By its category; without one, by its counts beside the id of the request."""
     named = monitor.category(record)
-    return named in CATEGORIES or (
-        not named and isinstance(record.get("properties"), dict) and bool(monitor.flat(record["properties"], COUNTS))
-    )
+    return named in CATEGORIES or (not named and len(monitor.flat(record, OF_ANY)) == len(OF_ANY))
 
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     """One row, None if it tells neither what was used nor what answered."""
     told = monitor.flat(record, MEMBERS)
+    if OF_A_ROW.isdisjoint(told):  # rows written otherwise than we know are not taken for probes
+        raise BadRecord(MISSING_FIELD, COUNTS[0], "the tokens that were used", "nothing")
     usage = _usage(told)
-    is_first = not monitor.whole_number(told, "sequenceNumber")
-    if usage is None and not (is_first and (members.text(told, "modelName") or members.text(told, "requestId"))):
+    is_message = bool(monitor.whole_number(told, "sequenceNumber", most=10**9))
+    names_a_model = members.text(told, "modelName") or members.text(told, "requestId")
+    if usage is None and (is_message or not names_a_model):
         return None
     return members.usage_event(
         told,
@@ -51,20 +58,17 @@ def _usage(told: dict[str, Any]) -> dict[str, Any] | None:
     """The counts in the provider's own form, None if all are 0: no call has no token.
 
     Of Anthropic's models the cached tokens are not among the prompt's, of all others they are; a cached count above the
-    prompt's shows it as well.
+    prompt's shows it as well. The total is then not theirs: it leaves the cached tokens out too.
     """
-    prompt, completion, total, cached = (members.count(told, name) or 0 for name in COUNTS)
-    if not (prompt or completion or total):
-        return None
-    if not (prompt or completion):
-        return {"total_tokens": total}
+    prompt, completion, total, cached = (members.count(told, name) for name in COUNTS)
+    if not (prompt or completion or cached):
+        return {"total_tokens": total} if total else None
     model = members.text(told, "modelName") or members.text(told, "deploymentName") or ""
-    if "claude" in model.lower() or cached > prompt:
-        return {"input_tokens": prompt, "output_tokens": completion, "cache_read_input_tokens": cached or None}
-    details = {"cached_tokens": cached if "promptCachedTokens" in told else None}
+    if "claude" in model.lower() or (cached or 0) > (prompt or 0):
+        return {"input_tokens": prompt, "output_tokens": completion, "cache_read_input_tokens": cached}
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": total or None,
-        "prompt_tokens_details": details,
+        "prompt_tokens_details": {"cached_tokens": cached},
     }

@@ -1,6 +1,7 @@
 """API Management's log of requests (category GatewayLogs): who called, without what was used.
 
-It has a record for every request of every API. Only those that may have asked a model are read: by method and path.
+It has a record for every request of every API. Only those that ask a model are read: by method and path, of the
+client's URL or of the backend's.
 """
 
 import re
@@ -37,15 +38,32 @@ MEMBERS: Final = (
     *(CALL_ID, "method", "url", "backendUrl", "responseCode", "totalTime", "durationMs", "time", "timeGenerated"),
     *("lastError", "lastErrorSource", "lastErrorReason", "location"),
 )
-MEANINGLESS: Final = frozenset({"", "master"})
-"""`master` is API Management's all-access subscription: nobody's."""
+TEXTS: Final = frozenset({*MEMBERS, "source", "reason"}) - {"lastError"}
+MEANINGLESS: Final = frozenset({"master"})
+"""API Management's all-access subscription: nobody's."""
 
+MAX_STATUS: Final = 999
+MAX_MILLISECONDS: Final = 10**9
+
+_HOST: Final = re.compile(r"[a-z]+://[^/]*", re.IGNORECASE)
+_BELONGS_TO_MODELS: Final = re.compile(r"/(?:openai|anthropic|inference)(?:/|$)", re.IGNORECASE)
 _ASKS_A_MODEL: Final = re.compile(
-    r"/(completions|embeddings|responses|messages|deployments|models|images|audio|inference|invoke|converse|chat"
-    r"|rerank|generate|threads)\b|:generateContent|:streamGenerateContent|openai",
+    r"/(?:completions|embeddings|rerank)$"
+    r"|/v\d\w*/(?:messages|responses|chat|embed)$"
+    r"|/api/(?:chat|generate|embed)$"
+    r"|/(?:images|audio)/(?:generations|edits|variations|speech|transcriptions|translations)$"
+    r"|/threads(?:/[^/]+)?/runs$"
+    r"|/responses/compact$|/serving-endpoints/[^/]+/invocations$"
+    r"|/model/[^/]+/(?:invoke|converse)[\w-]*$"
+    r"|:\w*(?:generateContent|predict|embedContents?)$",
     re.IGNORECASE,
 )
-_DEPLOYMENT: Final = re.compile(r"/(?:deployments|models?)/([^/?:]+)", re.IGNORECASE)
+_ASKS_FOR_ELSE: Final = re.compile(
+    r"/(?:files|uploads|batches|fine_tuning|vector_stores|containers|assistants|threads(?!(?:/[^/]+)?/runs$)"
+    r"|count_tokens|input_tokens|cancel|moderations|client_secrets)(?:/|$)|/count-tokens:|:countTokens$",
+    re.IGNORECASE,
+)
+_DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)|/models/([^/:]+):|/model/([^/]+)/", re.IGNORECASE)
 
 
 def recognises(record: dict[str, Any]) -> bool:
@@ -56,30 +74,44 @@ def recognises(record: dict[str, Any]) -> bool:
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     """One request, None if it asked no model."""
     told = monitor.flat(record, MEMBERS)
-    call_id = members.text(told, CALL_ID, monitor.MEANINGLESS)
     method = members.text(told, "method")
-    urls = [url for url in (members.text(told, name) for name in ("url", "backendUrl")) if url]
+    paths = [_path(url) for url in (members.text(told, name) for name in ("url", "backendUrl")) if url]
+    if (method and method.upper() not in METERED_METHODS) or (paths and not _ask_a_model(paths)):
+        return None
+    call_id = members.text(told, CALL_ID, monitor.MEANINGLESS)
     if call_id is None:
         raise BadRecord(MISSING_FIELD, CALL_ID, "the id of the request", "nothing")
-    if (method and method.upper() not in METERED_METHODS) or (
-        urls and not any(_ASKS_A_MODEL.search(url) for url in urls)
-    ):
-        return None
-    told.setdefault("region", told.get("location"))
-    deployment = next(filter(None, map(_DEPLOYMENT.search, urls)), None)
-    duration = "totalTime" if "totalTime" in told else "durationMs"
     return members.usage_event(
-        told,
+        told | {"region": told.get("region") or told.get("location")},
         NAMES,
         meaningless=MEANINGLESS,
         request_id=call_id,
         timestamp=members.time(told, monitor.time_member(told), delivery),
-        deployment=unquote(deployment[1]) if deployment else None,
+        deployment=_deployment(paths),
         method=method,
-        status=monitor.whole_number(told, "responseCode") or None,
-        duration_ms=members.duration(told, duration),
+        status=monitor.whole_number(told, "responseCode", MAX_STATUS) or None,
+        duration_ms=monitor.whole_number(told, "totalTime" if "totalTime" in told else "durationMs", MAX_MILLISECONDS),
         error=_error(told),
     )
+
+
+def _path(url: str) -> str:
+    """Without the host, the query and a slash at the end, of which nothing is kept."""
+    path = url.partition("?")[0]
+    host = _HOST.match(path)
+    return path[host.end() if host else 0 :].rstrip("/")
+
+
+def _ask_a_model(paths: list[str]) -> bool:
+    """By how a path ends; else by what is in it, since what an API is called says little."""
+    if any(map(_ASKS_A_MODEL.search, paths)):
+        return True
+    return any(map(_BELONGS_TO_MODELS.search, paths)) and not any(map(_ASKS_FOR_ELSE.search, paths))
+
+
+def _deployment(paths: list[str]) -> str | None:
+    found = next(filter(None, map(_DEPLOYMENT.search, paths)), None)
+    return unquote(next(filter(None, found.groups()))) if found else None
 
 
 def _error(told: dict[str, Any]) -> dict[str, str | None] | None:

@@ -15,6 +15,7 @@ NAMES: Final = {
     "gateway_id": "GatewayId",
     "client_ip": "RequestIp",
 }
+TEXTS: Final = frozenset({CALL_ID, "EventTime", *NAMES.values()})
 
 
 def recognises(record: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from models.errors import BadRecord
 from models.event import UsageEvent
 
 NAME: Final = "multiapp-logging"
+SECRETS: Final = frozenset({"subscriptionId"})
 
 
 def recognises(record: dict[str, Any]) -> bool:

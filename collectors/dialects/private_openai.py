@@ -13,6 +13,7 @@ NAME: Final = "private-openai"
 LATE: Final = frozenset({"request", "response"})
 BODY: Final = "response"
 REQUEST: Final = "request"
+TEXTS: Final = frozenset({"apiOperation", "eventTime"})
 
 
 def recognises(record: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ NAMES: Final = {
     "gateway_id": "ServiceName",
     "client_ip": "RequestIp",
 }
+TEXTS: Final = frozenset({CALL_ID, "EventTime", *NAMES.values()})
 
 
 def recognises(record: dict[str, Any]) -> bool:

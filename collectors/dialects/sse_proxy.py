@@ -12,6 +12,7 @@ NAME: Final = "sse-proxy"
 LATE: Final = frozenset({"content", "prompt"})
 REQUEST: Final = "prompt"
 ANSWER: Final = "content"
+TEXTS: Final = frozenset({"timestamp", "region"})
 
 STREAMS: Final = {"completion": False, "stream_completion": True}
 

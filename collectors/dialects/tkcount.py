@@ -19,6 +19,7 @@ NAMES: Final = {
     "client_ip": "RequestIp",
     "region": "Region",
 }
+TEXTS: Final = frozenset({CALL_ID, "EventTime", "backendUrl", *NAMES.values()})
 
 
 def recognises(record: dict[str, Any]) -> bool:

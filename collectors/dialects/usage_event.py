@@ -10,6 +10,13 @@ ORDER: Final = 0
 CALL_ID: Final = "request_id"
 LATE: Final = frozenset({"usage", "body"})
 BODY: Final = "body"
+TEXTS: Final = frozenset(
+    {
+        "request_id", "timestamp", "app_id", "subscription_id", "subscription_name", "product_id", "user_id", "api_id",
+        "operation_id", "gateway_id", "region", "backend_id", "client_ip", "method", "deployment", "model", "source",
+        "reason", "usage_source", "response_model",
+    }
+)  # fmt: skip
 
 
 def recognises(record: dict[str, Any]) -> bool:

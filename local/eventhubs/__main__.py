@@ -14,6 +14,7 @@ from .server import connection_string, serve
 _DESCRIPTION = """\
 A local Event Hubs endpoint for development: the azure-eventhub SDK talks AMQP to it as it does to the service.
 It listens on 127.0.0.1 only, without TLS, and takes any key. Not for production: one process, no retention, no fsync.
+SIGUSR1 cuts all connections, as a network failure does.
 """
 
 
@@ -47,7 +48,10 @@ async def _serve_until_signalled(arguments: argparse.Namespace) -> None:
     def ready(port: int) -> None:
         print(f"Local Event Hubs endpoint ready: {connection_string(port)}", flush=True)
 
-    serving = asyncio.ensure_future(serve(arguments.data_dir, arguments.hub, arguments.port, ready=ready))
+    drop_on = getattr(signal, "SIGUSR1", None)  # not on Windows
+    serving = asyncio.ensure_future(
+        serve(arguments.data_dir, arguments.hub, arguments.port, ready=ready, drop_on=drop_on)
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl+C ends the program all the same
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)

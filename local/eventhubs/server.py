@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -49,9 +50,13 @@ async def _listening(broker: Broker, port: int) -> AsyncIterator[tuple[int, set[
         for connection in list(connections):
             connection.close_for_shutdown()
         await asyncio.sleep(0)  # connections close in the next turn of the loop
-        for connection in list(connections):  # clients too slow to take what was written for them
-            connection.abort()
+        _cut(connections)  # of clients too slow to take what was written for them
         await asyncio.sleep(0)
+
+
+def _cut(connections: Iterable[Connection]) -> None:
+    for connection in list(connections):
+        connection.abort()
 
 
 async def serve(
@@ -61,13 +66,17 @@ async def serve(
     *,
     keys: Mapping[str, str] | None = None,
     ready: Callable[[int], None] = lambda port: None,
+    drop_on: signal.Signals | None = None,
 ) -> None:
-    """Serve until cancelled; `ready` is called with the port once clients can connect."""
+    """Serve until cancelled; `ready` is called with the port once clients can connect. The signal `drop_on` cuts all
+    connections without a word, as a network failure does."""
     data = DataDirectory(Path(data_dir))
     try:
         broker = Broker(data, hubs, keys, time.time)
         try:
-            async with _listening(broker, port) as (bound_port, _):
+            async with _listening(broker, port) as (bound_port, connections):
+                if drop_on is not None:
+                    asyncio.get_running_loop().add_signal_handler(drop_on, _cut, connections)
                 ready(bound_port)
                 await asyncio.get_running_loop().create_future()
         finally:
@@ -156,12 +165,7 @@ class EventHubsEndpoint:
 
     def drop_connections(self) -> None:
         """Cut all connections without a word, as a network failure does."""
-
-        def drop() -> None:
-            for connection in list(self._connections):
-                connection.abort()
-
-        self._call(drop)
+        self._call(lambda: _cut(self._connections))
 
     def reject_sends(self, count: int = 1, condition: str = SERVER_BUSY, description: str = "injected fault") -> None:
         """Answer the next `count` messages (events or batches) of publishers with an error."""

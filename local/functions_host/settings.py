@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _REFERENCE = re.compile(r"%([^%]+)%")
+_OVERRIDE = "AzureFunctionsJobHost__"
 _TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")
 
 
@@ -51,13 +52,28 @@ class Settings:
 
 
 def load_settings(app_dir: Path, environ: MutableMapping[str, str]) -> Settings:
-    """Reads both files (each may be absent) and adds the local settings to `environ`, where existing names win."""
+    """Reads both files (each may be absent) and adds the local settings to `environ`, where existing names win. App
+    settings that override host.json are taken into it."""
     local = _read_json(app_dir / "local.settings.json")
     if local.get("IsEncrypted"):
         raise ConfigurationError("local.settings.json is encrypted; run `func settings decrypt` first")
     for name, value in local.get("Values", {}).items():
         environ.setdefault(name, value if isinstance(value, str) else json.dumps(value))
-    return Settings(app_dir, _read_json(app_dir / "host.json"), environ)
+    host_json = _read_json(app_dir / "host.json")
+    _override(host_json, environ)
+    return Settings(app_dir, host_json, environ)
+
+
+def _override(host_json: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """An app setting AzureFunctionsJobHost__path__to__setting goes before that setting of host.json
+    (learn.microsoft.com, "host.json reference", "Override host.json values")."""
+    for name, value in environ.items():
+        if name.startswith(_OVERRIDE):
+            *path, last = name.removeprefix(_OVERRIDE).split("__")
+            section = host_json
+            for part in path:
+                section = section.setdefault(part, {})
+            section[last] = value
 
 
 def parse_time_span(text: str) -> float:

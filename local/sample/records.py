@@ -35,10 +35,15 @@ class Record:
         return self.status >= 400
 
     @cached_property
+    def model(self) -> str:
+        """What answered, else what was asked for."""
+        named = _MODEL.findall(self.body)
+        return named[-1] if named else str(self.request["model"])
+
+    @cached_property
     def deployment(self) -> str:
         """The model's name without its version, as teams name their deployments: `gpt-4o-2024-08-06` → `gpt-4o`."""
-        named = _MODEL.findall(self.body)
-        name: str = named[-1] if named else self.request["model"]
+        name = self.model
         while (shorter := _VERSION.sub("", name)) != name:
             name = shorter
         return name

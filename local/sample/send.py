@@ -1,6 +1,7 @@
-"""Puts sample events on an event hub with the Azure SDK, as a gateway's logger would."""
+"""Puts sample events on their event hubs with the Azure SDK, as a gateway's logger and Azure Monitor would."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from azure.eventhub import EventData, EventDataBatch, EventHubProducerClient
 
@@ -9,30 +10,34 @@ from local.sample.traffic import SampleEvent
 _EVENTS_PER_BATCH = 100
 
 
-def send_events(connection_string: str, hub: str, events: Iterable[SampleEvent]) -> Iterator[int]:
-    """Sends all events and yields, after each batch, how many it held. One app's events keep their order."""
-    with EventHubProducerClient.from_connection_string(connection_string, eventhub_name=hub) as producer:
-        open_batches: dict[str, EventDataBatch] = {}
+def send_events(connection_string: str, events: Iterable[SampleEvent]) -> Iterator[int]:
+    """Sends all events and yields, after each batch, how many it held. The events of one key keep their order."""
+    with ExitStack() as stack:
+        producers: dict[str, EventHubProducerClient] = {}
+        open_batches: dict[tuple[str, str], EventDataBatch] = {}
 
-        def flush(app: str) -> int:
-            batch = open_batches.pop(app)
-            producer.send_batch(batch)
+        def begin(hub: str, key: str) -> EventDataBatch:
+            if hub not in producers:
+                producers[hub] = stack.enter_context(
+                    EventHubProducerClient.from_connection_string(connection_string, eventhub_name=hub)
+                )
+            open_batches[hub, key] = batch = producers[hub].create_batch(partition_key=key)
+            return batch
+
+        def flush(hub: str, key: str) -> int:
+            batch = open_batches.pop((hub, key))
+            producers[hub].send_batch(batch)
             return len(batch)
 
-        for app, body in events:
-            batch = open_batches.get(app) or _begin(producer, open_batches, app)
+        for hub, key, body in events:
+            batch = open_batches.get((hub, key)) or begin(hub, key)
             try:
                 batch.add(EventData(body))
             except ValueError:  # it is full
-                yield flush(app)
-                batch = _begin(producer, open_batches, app)
+                yield flush(hub, key)
+                batch = begin(hub, key)
                 batch.add(EventData(body))
             if len(batch) >= _EVENTS_PER_BATCH:
-                yield flush(app)
-        for app in list(open_batches):
-            yield flush(app)
-
-
-def _begin(producer: EventHubProducerClient, open_batches: dict[str, EventDataBatch], app: str) -> EventDataBatch:
-    open_batches[app] = batch = producer.create_batch(partition_key=app)
-    return batch
+                yield flush(hub, key)
+        for hub, key in list(open_batches):
+            yield flush(hub, key)

@@ -1,8 +1,8 @@
-"""Usage events for some days of traffic, and the totals they must come to.
+"""Events for some days of traffic, and the totals they must come to.
 
-The same seed, time and records give the same events. The last event of each app is the first of its call: the events of
-one app keep their order (they share a partition key), so when all calls are counted the copies and malformed events
-have been seen too.
+The same seed, time and records give the same events. The last event of each key is the first of its call, or has the
+log of such a one: events of one key keep their order (they share a partition), so when all calls are counted the copies
+and malformed events have been seen too.
 """
 
 import json
@@ -12,7 +12,9 @@ from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from local.parts import GATEWAY_LOGS_HUB, USAGE_HUB
 from local.sample.apps import APPS, App
+from local.sample.logs import in_messages, rows_of
 from local.sample.records import Record
 from local.sample.truth import Counts, Truth
 
@@ -25,10 +27,15 @@ _OPERATIONS = {
     "responses": "Responses_Create",
 }
 _TAIL_CHARS = 2_000
+_LOG_MAY_BE_APART = 150
+"""How many events before or after its call's event a log may be sent."""
 
 
 class SampleEvent(NamedTuple):
-    app: str
+    """`key` is the partition key: the app, or for logs the gateway's region."""
+
+    hub: str
+    key: str
     body: bytes
 
 
@@ -43,11 +50,18 @@ class _Placed(NamedTuple):
 
 
 def build_traffic(
-    records: Sequence[Record], *, seed: str, now: datetime, calls: int = 1_180, duplicates: int = 18
+    records: Sequence[Record],
+    *,
+    seed: str,
+    now: datetime,
+    calls: int = 1_180,
+    duplicates: int = 18,
+    repeated_logs: int = 6,
 ) -> Traffic:
-    """Events of `calls` calls over the last days, `duplicates` of them sent twice, and a malformed one of each kind."""
+    """Events of `calls` calls over the last days, `duplicates` of them sent twice, and a malformed one of each kind.
+    Half of the streams with usage are told in halves; `repeated_logs` messages of the gateway's log are sent twice."""
     random = Random(seed)  # noqa: S311 - not a secret
-    truth = Truth(duplicates=duplicates)
+    truth = Truth(duplicates=duplicates, repeated_logs=repeated_logs)
     by_deployment: dict[str, list[Record]] = {}
     for answered in records:
         if not answered.failed:
@@ -57,7 +71,7 @@ def build_traffic(
 
     times = sorted(now - timedelta(days=DAYS) * random.random() ** 1.5 for _ in range(calls))  # busier towards now
     placed: list[_Placed] = []
-    last_of_app: dict[str, int] = {}
+    logged: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for position, time in enumerate(times):
         app = random.choices(APPS, [app.share for app in APPS])[0]
         deployment = random.choices(list(app.deployments), list(app.deployments.values()))[0]
@@ -65,23 +79,49 @@ def build_traffic(
         record: Record | None = random.choice(failures if failed else by_deployment[deployment])
         status = record.status if record is not None else 429
         body = _event(random, app, deployment, record, status, time)
-        placed.append(_Placed(position, SampleEvent(app.name, _encode(body))))
-        last_of_app[app.name] = position
-        truth.apps[app.name] = truth.apps.get(app.name, Counts()) + Counts.of_call(record, status)
+        counts = Counts.of_call(record, status)
+        if record is not None and record.streaming and record.expected is not None and random.random() < 0.5:
+            body |= {"usage_source": "gateway_log"}
+            counts = Counts.of_log(record, status)
+            truth.joined += 1
+            sent = position + random.uniform(-_LOG_MAY_BE_APART, _LOG_MAY_BE_APART)
+            rows = rows_of(record, body["request_id"], deployment, app.region, body["timestamp"])
+            logged.setdefault(app.region, []).extend((sent, row) for row in rows)
+        elif record is not None:
+            body |= _usage_part(random, record)
+        placed.append(_Placed(position, SampleEvent(USAGE_HUB, app.name, _encode(body))))
+        truth.apps[app.name] = truth.apps.get(app.name, Counts()) + counts
 
+    logs = [
+        _Placed(sent, SampleEvent(GATEWAY_LOGS_HUB, region, _encode(message)))
+        for region, rows in logged.items()
+        for sent, message in in_messages(random, rows)
+    ]
+    truth.logs = len(logs)
+    last_of_app = _last_positions(placed)
     placed += _copies(random, placed, last_of_app, duplicates)
+    placed += logs + _copies(random, logs, _last_positions(logs), repeated_logs)
     for broken in _malformed(random, now):
         app_name = random.choice(sorted(last_of_app))
-        placed.append(_Placed(last_of_app[app_name] * random.random(), SampleEvent(app_name, broken)))
+        event = SampleEvent(USAGE_HUB, app_name, broken)
+        placed.append(_Placed(last_of_app[app_name] * random.random(), event))
         truth.malformed += 1
     placed.sort(key=lambda one: one.position)
     return Traffic([one.event for one in placed], truth)
 
 
+def _last_positions(placed: Sequence[_Placed]) -> dict[str, float]:
+    """By key, for events of one hub."""
+    last: dict[str, float] = {}
+    for one in placed:
+        last[one.event.key] = max(one.position, last.get(one.event.key, one.position))
+    return last
+
+
 def _event(
     random: Random, app: App, deployment: str, record: Record | None, status: int, time: datetime
 ) -> dict[str, Any]:
-    """Identity first and body last, so that a truncated message still says whose call it was."""
+    """Who called. The usage comes after it, so that a truncated message still says whose call it was."""
     expected = record.expected if record is not None else None
     first_byte_ms = random.lognormvariate(5.6, 0.5) if status < 400 else random.uniform(4, 60)
     writing_ms = ((expected or {}).get("completion_tokens") or 40) * random.uniform(8, 16) if status < 400 else 0.0
@@ -105,8 +145,6 @@ def _event(
     }
     if record is None:
         event["error"] = {"source": "azure-openai-token-limit", "reason": "TokenLimitExceeded"}
-    else:
-        event |= _usage_part(random, record)
     return event
 
 
@@ -122,11 +160,11 @@ def _usage_part(random: Random, record: Record) -> dict[str, Any]:
     return {"body": record.body}
 
 
-def _copies(random: Random, placed: list[_Placed], last_of_app: dict[str, int], count: int) -> list[_Placed]:
+def _copies(random: Random, placed: list[_Placed], last_of_key: dict[str, float], count: int) -> list[_Placed]:
     """A sender that did not hear back sends the same bytes again, somewhat later."""
-    candidates = [one for one in placed if one.position < last_of_app[one.event.app]]
+    candidates = [one for one in placed if one.position < last_of_key[one.event.key]]
     return [
-        _Placed(random.uniform(one.position, last_of_app[one.event.app]), one.event)
+        _Placed(random.uniform(one.position, last_of_key[one.event.key]), one.event)
         for one in random.sample(candidates, count)
     ]
 

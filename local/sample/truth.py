@@ -42,6 +42,16 @@ class Counts:
         return counts
 
     @classmethod
+    def of_log(cls, record: Record, status: int) -> Self:
+        """A call whose usage the gateway's own log tells: prompt, completion and what of the prompt was read from a
+        cache. It leaves out what was written to one, and does not tell reasoning apart."""
+        counts = cls.of_call(record, status)
+        counts.prompt_tokens -= counts.cache_write_prompt_tokens
+        counts.total_tokens -= counts.cache_write_prompt_tokens
+        counts.cache_write_prompt_tokens = counts.reasoning_tokens = 0
+        return counts
+
+    @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
         """From a row of `/api/usage`, which has every one of these names."""
         return cls(**{item.name: int(row[item.name]) for item in fields(cls)})
@@ -62,18 +72,25 @@ class Counts:
 
 @dataclass
 class Truth:
-    """What was sent. Every event is the first of its call, a copy of such a one, or malformed."""
+    """What was sent. Every usage event is the first of its call, a copy of such a one, or malformed.
+
+    `joined` of the calls have their usage in the gateway's own log, in `logs` messages, of which `repeated_logs` were
+    sent twice.
+    """
 
     apps: dict[str, Counts] = field(default_factory=dict)
     duplicates: int = 0
     malformed: int = 0
+    joined: int = 0
+    logs: int = 0
+    repeated_logs: int = 0
 
     @property
     def totals(self) -> Counts:
         return Counts.total(self.apps.values())
 
     @property
-    def events(self) -> int:
+    def usage_events(self) -> int:
         return self.totals.calls + self.duplicates + self.malformed
 
 

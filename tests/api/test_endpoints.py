@@ -38,7 +38,8 @@ def account_at(port: int, key: str = ACCOUNT_KEY) -> str:
 
 def test_every_endpoint_has_a_function() -> None:
     assert all(hasattr(function_app, name) for name in ENDPOINTS)
-    assert set(ENDPOINTS) == {*ASKING, "calls", "call", "app_entry", "model_entry", "price", "events", "health"}
+    others = {"calls", "call", "app_entry", "model_entry", "price", "events", "health", "metrics"}
+    assert set(ENDPOINTS) == {*ASKING, *others, "dead_letters", "dead_letter", "redrive"}
 
 
 @pytest.mark.parametrize("endpoint", ASKING)

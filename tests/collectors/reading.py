@@ -15,8 +15,13 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 def collected(*bodies: object) -> Collected:
     """The bodies (bytes as they are, anything else as JSON) through collect, which must account for every record."""
     result = collect([raw_event(body, sequence_number=number) for number, body in enumerate(bodies)], LONG_AGO)
-    assert result.received == len(result.calls) + len(result.dead_letters)
+    assert result.received == len(result.calls) + len(result.halves) + len(result.dead_letters)
     return result
+
+
+def told(result: Collected) -> list[Call]:
+    """The calls that records told, wholly or in part."""
+    return result.calls + [half.call for half in result.halves]
 
 
 def call_of(**changes: Any) -> Call:

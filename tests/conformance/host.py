@@ -148,7 +148,9 @@ class Event:
         return self.enqueued.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
-def event_hub_invocation(function: Message, events: Sequence[Event], partition: str = "0", retry: int = 0) -> Message:
+def event_hub_invocation(
+    function: Message, events: Sequence[Event], partition: str = "0", retry: int = 0, hub: str = "usage-events"
+) -> Message:
     """A batch as the host sends it for cardinality many and data type binary.
 
     Modelled on the source of the host and its Event Hubs extension (EventHubTriggerBindingStrategy), not on captured
@@ -156,7 +158,7 @@ def event_hub_invocation(function: Message, events: Sequence[Event], partition: 
     """
     context = {
         "FullyQualifiedNamespace": "contoso.servicebus.windows.net",
-        "EventHubName": "usage-events",
+        "EventHubName": hub,
         "ConsumerGroup": "usage-collector",
         "PartitionId": partition,
         "IsCheckpointingAfterInvocation": True,
@@ -193,6 +195,16 @@ def event_hub_invocation(function: Message, events: Sequence[Event], partition: 
             "sys": _json(host),
         },
         "retry_context": {"retry_count": retry, "max_retry_count": -1},
+    }
+
+
+def timer_invocation(function: Message) -> Message:
+    """An occurrence of a timer, as the host hands it over."""
+    timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+    return {
+        "invocation_id": str(uuid4()),
+        "function_id": function["function_id"],
+        "input_data": [{"name": "timer", "data": _json(timer)}],
     }
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from tests.conformance.host import (
     http_answer,
     http_invocation,
     succeeded,
+    timer_invocation,
 )
 from tests.support.events import usage_event
 
@@ -42,7 +44,11 @@ HTTP_FUNCTIONS = {
     "app_entry": ("GET PUT", "apps/{app}", "FUNCTION"),
     "model_entry": ("GET PUT", "models/{deployment}", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
+    "dead_letters": ("GET", "dead-letters", "FUNCTION"),
+    "dead_letter": ("GET", "dead-letters/{id}", "FUNCTION"),
+    "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
+    "metrics": ("GET", "metrics", "FUNCTION"),
 }
 
 
@@ -53,6 +59,14 @@ def bare_worker() -> Iterator[WorkerProcess]:
         response = worker.initialise()
         assert succeeded(response), response
         yield worker
+
+
+@pytest.fixture(scope="module")
+def functions_with_logs() -> dict[str, Message]:
+    """The functions of an app that is told where the gateway's logs come."""
+    with WorkerProcess({"GATEWAY_LOGS_HUB": "gateway-logs"}, offline=True) as worker:
+        assert succeeded(worker.initialise())
+        return worker.load_functions()
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +89,26 @@ def test_the_worker_finds_exactly_the_functions_of_the_app(functions: dict[str, 
     assert set(functions) == {"collect_usage_events", "settle_pending", "purge_calls", *HTTP_FUNCTIONS}
 
 
-def test_the_trigger_takes_binary_batches_from_the_hub_that_the_settings_name(functions: dict[str, Message]) -> None:
-    assert _bindings(functions["collect_usage_events"]) == [
+def test_with_a_hub_of_gateway_logs_there_is_a_function_more(
+    functions: dict[str, Message], functions_with_logs: dict[str, Message]
+) -> None:
+    assert set(functions_with_logs) - set(functions) == {"collect_gateway_logs"}
+
+
+TRIGGERS = {"collect_usage_events": "%USAGE_EVENTS_HUB%", "collect_gateway_logs": "%GATEWAY_LOGS_HUB%"}
+each_trigger = pytest.mark.parametrize("name", TRIGGERS)
+
+
+@each_trigger
+def test_a_trigger_takes_binary_batches_from_the_hub_that_the_settings_name(
+    functions_with_logs: dict[str, Message], name: str
+) -> None:
+    assert _bindings(functions_with_logs[name]) == [
         {
             "type": "eventHubTrigger",
             "direction": "IN",
             "name": "events",
-            "eventHubName": "%USAGE_EVENTS_HUB%",
+            "eventHubName": TRIGGERS[name],
             "consumerGroup": "%CONSUMER_GROUP%",
             "connection": "EventHubConnection",
             "cardinality": "MANY",
@@ -90,13 +117,20 @@ def test_the_trigger_takes_binary_batches_from_the_hub_that_the_settings_name(fu
     ]
 
 
-def test_a_failed_batch_is_repeated_for_ever(functions: dict[str, Message]) -> None:
-    assert functions["collect_usage_events"]["retry_options"] == {
+@each_trigger
+def test_a_failed_batch_is_repeated_for_ever(functions_with_logs: dict[str, Message], name: str) -> None:
+    assert functions_with_logs[name]["retry_options"] == {
         "retry_strategy": "exponential_backoff",
         "max_retry_count": -1,
         "minimum_interval": "1s",
         "maximum_interval": "60s",
     }
+
+
+def test_the_timer_settles_what_waits_every_minute(functions: dict[str, Message]) -> None:
+    (timer,) = _bindings(functions["settle_pending"])
+    assert (timer["type"], timer["name"], timer["schedule"]) == ("timerTrigger", "timer", "0 * * * * *")
+    assert "retry_options" not in functions["settle_pending"]  # the next minute is its retry
 
 
 @pytest.mark.parametrize("name", HTTP_FUNCTIONS)
@@ -194,6 +228,34 @@ def test_a_worker_that_was_started_in_advance_takes_the_app_and_its_settings_lat
         batch = event_hub_invocation(functions["collect_usage_events"], _events(_call("shop", 100, 20)))
         assert succeeded(worker.ask("invocation_request", batch))
         assert _totals(worker, functions["usage"]) == {"shop": (1, 100, 20)}
+        assert "collect_gateway_logs" not in functions
+
+
+def test_a_worker_that_was_started_in_advance_joins_the_gateways_logs_and_settles_what_waits(
+    settings: dict[str, str],
+) -> None:
+    """The function of the logs is there only by a setting, which such a worker learns late."""
+    joined, alone = str(uuid4()), str(uuid4())
+    with WorkerProcess(placeholder=True) as worker:
+        assert succeeded(worker.initialise())
+        late = {"GATEWAY_LOGS_HUB": "gateway-logs", "JOIN_DEADLINE_SECONDS": "1"}
+        assert succeeded(worker.specialise(settings | late))
+        functions = worker.load_functions()
+
+        events = _events(*(_waiting_for_the_log("shop", call) for call in (joined, alone)))
+        assert succeeded(
+            worker.ask("invocation_request", event_hub_invocation(functions["collect_usage_events"], events))
+        )
+        rows = _events(json.dumps({"records": [_row_of_the_log(joined, 100, 20)]}).encode())
+        batch = event_hub_invocation(functions["collect_gateway_logs"], rows, hub="gateway-logs")
+        assert succeeded(worker.ask("invocation_request", batch))
+        assert _totals(worker, functions["usage"]) == {"shop": (1, 100, 20)}
+
+        deadline = monotonic() + 30
+        while _totals(worker, functions["usage"]) != {"shop": (2, 100, 20)}:
+            assert monotonic() < deadline
+            assert succeeded(worker.ask("invocation_request", timer_invocation(functions["settle_pending"])))
+    assert [line["hub"] for line in _batch_lines(worker)] == ["usage-events", "gateway-logs"]
 
 
 def test_a_batch_that_cannot_be_stored_fails_so_that_the_host_repeats_it(settings: dict[str, str]) -> None:
@@ -217,6 +279,22 @@ def _call(app: str, prompt: int, completion: int) -> bytes:
     """The body of a usage event."""
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return json.dumps(usage_event(app_id=app, timestamp=NOW.isoformat(), usage=usage)).encode()
+
+
+def _waiting_for_the_log(app: str, call: str) -> bytes:
+    """The body of a policy's event of mode B."""
+    waiting = {"request_id": call, "usage": None, "usage_source": "gateway_log", "stream": True}
+    return json.dumps(usage_event(app_id=app, timestamp=NOW.isoformat(), **waiting)).encode()
+
+
+def _row_of_the_log(call: str, prompt: int, completion: int) -> dict[str, Any]:
+    properties = {"modelName": "gpt-4o", "promptTokens": prompt, "completionTokens": completion}
+    return {
+        "time": NOW.isoformat(),
+        "category": "GatewayLlmLogs",
+        "correlationId": call.upper(),
+        "properties": properties,
+    }
 
 
 def _events(*bodies: bytes) -> list[Event]:

@@ -4,9 +4,11 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from local.parts import GATEWAY_LOGS_HUB, USAGE_HUB
 from local.sample.records import RECORDED, Record, load_records
 from local.sample.traffic import DAYS, Traffic, build_traffic
 from local.sample.truth import Counts, differences
@@ -59,8 +61,8 @@ def test_the_same_seed_makes_the_same_traffic_and_another_seed_makes_other_calls
 
 
 def test_events_and_truth_agree_on_how_many_there_are(traffic: Traffic) -> None:
-    bodies = [event.body for event in traffic.events]
-    assert len(bodies) == traffic.truth.events == 1_180 + 18 + 6
+    bodies = [event.body for event in traffic.events if event.hub == USAGE_HUB]
+    assert len(bodies) == traffic.truth.usage_events == 1_180 + 18 + 6
     assert len(bodies) - len(set(bodies)) == traffic.truth.duplicates
     assert len(request_ids(traffic)) == traffic.truth.totals.calls
     assert len({body for body in bodies if not is_sound(body)}) == traffic.truth.malformed
@@ -76,7 +78,7 @@ def test_truth_adds_up_and_covers_every_kind_of_call(traffic: Traffic) -> None:
     assert min(vars(totals).values()) > 0
     assert totals.failed_calls < totals.usage_missing, "streams without usage are missing too, and have not failed"
 
-    events = [json.loads(event.body) for event in traffic.events if is_sound(event.body)]
+    events = sound_events(traffic)
     assert {event["stream"] for event in events} == {True, False}
     assert any("usage" in event for event in events)
     assert any("body_offset" in event for event in events)
@@ -84,19 +86,49 @@ def test_truth_adds_up_and_covers_every_kind_of_call(traffic: Traffic) -> None:
 
 
 def test_calls_lie_in_the_last_days(traffic: Traffic) -> None:
-    times = [
-        datetime.fromisoformat(json.loads(event.body)["timestamp"]) for event in traffic.events if is_sound(event.body)
-    ]
+    times = [datetime.fromisoformat(event["timestamp"]) for event in sound_events(traffic)]
     assert NOW - timedelta(days=DAYS, milliseconds=1) <= min(times) < NOW - timedelta(days=DAYS - 1)
     assert NOW - timedelta(hours=1) < max(times) <= NOW
 
 
-def test_the_last_event_of_each_app_is_the_first_of_its_call(traffic: Traffic) -> None:
+def test_the_last_event_of_each_key_is_the_first_of_its_call(traffic: Traffic) -> None:
     """So that copies and malformed events have been seen when all calls are counted."""
-    last = {event.app: event.body for event in traffic.events}
-    assert last.keys() == traffic.truth.apps.keys()
+    last = {(event.hub, event.key): event.body for event in traffic.events}
+    assert {key for hub, key in last if hub == USAGE_HUB} == traffic.truth.apps.keys()
     times_sent = Counter(event.body for event in traffic.events)
-    assert all(is_sound(body) and times_sent[body] == 1 for body in last.values())
+    for (hub, _), body in last.items():
+        assert times_sent[body] == 1
+        assert is_sound(body) if hub == USAGE_HUB else "promptCachedTokens" in last_row_of_a_call(json.loads(body))
+
+
+def test_streams_told_in_halves_have_one_row_with_counts_and_none_of_their_own(traffic: Traffic) -> None:
+    waiting = {event["request_id"]: event for event in sound_events(traffic) if "usage_source" in event}
+    assert len(waiting) == traffic.truth.joined > 50
+    assert not any({"usage", "body", "response_model"} & event.keys() for event in waiting.values())
+    messages = [event.body for event in traffic.events if event.hub == GATEWAY_LOGS_HUB]
+    assert len(messages) == traffic.truth.logs + traffic.truth.repeated_logs
+    assert len(set(messages)) == traffic.truth.logs
+    rows = [row for body in set(messages) for row in json.loads(body)["records"]]
+    counted = Counter(
+        row["correlationId"].lower() for row in rows if row.get("category") and row["properties"].get("totalTokens")
+    )
+    assert counted == dict.fromkeys(waiting, 1)
+    assert {"metricName" in row for row in rows} == {True, False}
+    assert "" in {row.get("correlationId") for row in rows}, "a probe"
+
+
+def test_logs_come_before_their_events_and_after_them(traffic: Traffic) -> None:
+    places: dict[str, int] = {}
+    before = after = 0
+    for place, event in enumerate(traffic.events):
+        if event.hub == USAGE_HUB and is_sound(event.body):
+            places.setdefault(json.loads(event.body)["request_id"], place)
+    for place, event in enumerate(traffic.events):
+        if event.hub == GATEWAY_LOGS_HUB:
+            row = last_row_of_a_call(json.loads(event.body))
+            before += place < places[row["correlationId"].lower()]
+            after += place > places[row["correlationId"].lower()]
+    assert min(before, after) > 10
 
 
 def test_a_difference_names_the_app_and_the_number() -> None:
@@ -105,6 +137,16 @@ def test_a_difference_names_the_app_and_the_number() -> None:
         "a: calls should be 1,200 and is 1,201",
         "b: calls should be 0 and is 1",
     ]
+
+
+def last_row_of_a_call(message: dict[str, Any]) -> dict[str, Any]:
+    """The last of its rows that tells of a call, with what it tells of it."""
+    rows = [row for row in message["records"] if row.get("correlationId")]
+    return rows[-1] | rows[-1]["properties"]  # type: ignore[no-any-return]
+
+
+def sound_events(traffic: Traffic) -> list[dict[str, Any]]:
+    return [json.loads(event.body) for event in traffic.events if event.hub == USAGE_HUB and is_sound(event.body)]
 
 
 def is_sound(body: bytes) -> bool:
@@ -116,4 +158,4 @@ def is_sound(body: bytes) -> bool:
 
 
 def request_ids(traffic: Traffic) -> set[str]:
-    return {json.loads(event.body)["request_id"] for event in traffic.events if is_sound(event.body)}
+    return {event["request_id"] for event in sound_events(traffic)}

@@ -21,6 +21,7 @@ from local.ports import check_free, find_free
 
 READY = "Ctrl-C stops everything."
 SENT = "1,204 events sent: 1,180 calls counted, 18 sent twice and counted once, 6 malformed set aside"
+JOINED = r"\d\d+ of the calls are live streams whose usage came in the gateway's own log: \d\d+ messages, 6 of them"
 AGREES = "all totals of all apps agree exactly with what was sent"
 PARTS = ("Azurite", "The Event Hubs endpoint", "The functions host")
 READY_SECONDS = 120.0
@@ -92,6 +93,7 @@ def test_a_first_run_reports_what_was_sent_and_a_second_keeps_it(tmp_path: Path,
     with started(tmp_path / "first", env) as stack:
         report = stack.wait_until_ready()
         assert SENT in report
+        assert re.search(JOINED, report)
         assert AGREES in report
         assert "before this run" not in report
         assert "\x1b" not in report, "no colours where there is no terminal"
@@ -102,6 +104,7 @@ def test_a_first_run_reports_what_was_sent_and_a_second_keeps_it(tmp_path: Path,
     with started(tmp_path / "second", env) as stack:
         report = stack.wait_until_ready()
         assert SENT in report
+        assert re.search(JOINED, report)
         assert AGREES in report
         assert re.search(r"\(1,1\d\d calls in the table were there before this run\)", report)
         assert stack.stop(signal.SIGTERM) == 0

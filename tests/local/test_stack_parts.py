@@ -102,10 +102,11 @@ def test_the_report_groups_models_by_app_and_puts_the_greatest_first() -> None:
 
 
 def test_a_disagreement_is_loud_and_an_agreement_says_what_was_there_before() -> None:
-    truth = Truth({"a": Counts(calls=2, total_tokens=9)}, duplicates=1, malformed=1)
+    truth = Truth({"a": Counts(calls=2, total_tokens=9)}, 1, 1, joined=1, logs=2, repeated_logs=1)
     right, wrong = Counted(truth.apps, 1), Counted({"a": Counts(calls=3, total_tokens=9)}, 0)
     good = shown(lambda console: print_agreement(console, truth, right, calls_before=1_180))
     assert "4 events sent: 2 calls counted, 1 sent twice and counted once, 1 malformed set aside" in good
+    assert "1 of the calls are live streams whose usage came in the gateway's own log: 2 messages, 1 of them" in good
     assert "(1,180 calls in the table were there before this run)" in good
     bad = shown(lambda console: print_agreement(console, truth, wrong, calls_before=0))
     assert "DISAGREEMENT" in bad

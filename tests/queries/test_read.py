@@ -41,6 +41,9 @@ class CountingStore:
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
         raise AssertionError("a query reads ranges")
 
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        raise AssertionError("a query never scans")
+
     async def range(
         self,
         partition_key: str,

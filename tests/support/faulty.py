@@ -40,6 +40,11 @@ class FaultyStore:
         self._next()
         return self._store.range(partition_key, start, end, select, times)
 
+    def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+        self.reads += 1
+        self._next()
+        return self._store.scan(first, end, select)
+
     async def upsert(self, entities: Sequence[Entity]) -> None:
         self._next()
         await self._store.upsert(entities)

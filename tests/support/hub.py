@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 
+from collectors.hub import raw_events
 from local.eventhubs import EventHubsEndpoint
-from models.origin import Origin, RawEvent
+from local.functions_host.eventhub_batch import Partition, decode_many
+from models.origin import RawEvent
 
 
 class Held(NamedTuple):
@@ -51,9 +53,9 @@ class WatchedHub:
         assert event.sequence_number is not None
         assert event.enqueued_time is not None
         key = event.partition_key
-        origin = Origin(self._name, context.partition_id, event.sequence_number, event.enqueued_time)
-        body = b"".join(event.body)  # type: ignore[arg-type]
-        self._found.append(Held(RawEvent(body, origin), None if key is None else key.decode()))
+        partition = Partition("localhost", self._name, "$Default", context.partition_id)
+        [raw] = raw_events(decode_many([event], partition, binary=True), self._name)
+        self._found.append(Held(raw, None if key is None else key.decode()))
         self._more.set()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collectors.envelopes import MAX_DEPTH, find_records
 from models.errors import BadRecord
 from tests.collectors.dialects.fixtures import Case, cases, record_of
-from tests.collectors.reading import collected
+from tests.collectors.reading import collected, told
 from tests.support.events import usage_event
 
 
@@ -45,9 +45,10 @@ every_wrapper = pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.module}.{case.name}")
 def test_every_dialect_is_read_in_every_wrapper(case: Case, wrapper: str) -> None:
     bare, wrapped = collected(case.record), collected(WRAPPERS[wrapper](case.record))
-    assert [call._replace(request_id="") for call in wrapped.calls] == [
-        call._replace(request_id="") for call in bare.calls
+    assert [call._replace(request_id="") for call in told(wrapped)] == [
+        call._replace(request_id="") for call in told(bare)
     ]
+    assert (len(wrapped.halves), wrapped.ignored) == (len(bare.halves), bare.ignored)
     assert [(letter.reason, letter.field) for letter in wrapped.dead_letters] == [
         (letter.reason, letter.field) for letter in bare.dead_letters
     ]

@@ -1,7 +1,9 @@
 """python -m local.eventhubs, as `make run` starts it."""
 
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -50,6 +52,21 @@ async def test_events_survive_a_killed_process(tmp_path: Path, read: Callable[..
     assert process.returncode == 0
     assert output == ""
     assert re.fullmatch(r".*partition-0\.log: cut off a torn last record \(8 bytes after event 1\)\n", errors)
+
+
+def test_a_signal_cuts_the_connections_and_it_serves_on(tmp_path: Path) -> None:
+    process = start("--port", "0", "--data-dir", str(tmp_path), "--hub", "hub")
+    port = int(ready(process).split(":")[2].split(";")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"AMQP\x00\x01\x00\x00")
+        assert client.recv(8) == b"AMQP\x00\x01\x00\x00"
+        process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(ConnectionError):
+            while client.recv(1024):
+                pass
+    socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    process.terminate()
+    assert process.communicate(timeout=10) == ("", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -23,6 +23,15 @@ def test_both_files_may_be_absent(tmp_path: Path) -> None:
     assert load_settings(tmp_path, {}).extension("eventHubs") == {}
 
 
+def test_an_app_setting_overrides_host_json(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text('{"extensions": {"eventHubs": {"prefetchCount": 7, "maxEventBatchSize": 8}}}')
+    prefix = "AzureFunctionsJobHost__extensions__"
+    overrides = {f"{prefix}eventHubs__prefetchCount": "9", f"{prefix}http__routePrefix": "x", "Azure__a": "b"}
+    settings = load_settings(tmp_path, overrides)
+    assert parse_options(settings.extension("eventHubs")) == EventHubOptions(prefetch=9, max_batch_size=8)
+    assert settings.extension("http") == {"routePrefix": "x"}
+
+
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "host.json").write_text(content)

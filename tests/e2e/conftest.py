@@ -1,0 +1,32 @@
+"""The local stack, started once for all tests of this folder: real processes, the real SDK, HTTP."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+import services as app_services
+from local.parts import GATEWAY_LOGS_HUB, USAGE_HUB, running_stack
+from local.ports import find_free
+from local.progress import Display, make_console
+from local.stack_settings import StackSettings
+from services import Services
+from tests.e2e.running import Running
+from tests.policies.conftest import gateway as gateway
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    http, amqp, table, blob = find_free(4)
+    settings = StackSettings(http, amqp, table, blob, tmp_path_factory.mktemp("e2e"), sample=False)
+    with running_stack(settings, Display(make_console())) as parts, Running(parts, settings.base_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def beside(stack: Running) -> AsyncIterator[Services]:
+    """The app's services on the stack's tables, as another instance has them."""
+    found = app_services.build(
+        {"UsageStorage": stack.storage, "USAGE_EVENTS_HUB": USAGE_HUB, "GATEWAY_LOGS_HUB": GATEWAY_LOGS_HUB}
+    )
+    yield found
+    await found.close()
