@@ -90,6 +90,20 @@ async def usage(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("usage", req)
 
 
+@app.function_name("calls")
+@app.route("calls", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def calls(req: func.HttpRequest) -> func.HttpResponse:
+    """One app's calls, newest first."""
+    return await _answer("calls", req)
+
+
+@app.function_name("call")
+@app.route("calls/{request_id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def call(req: func.HttpRequest) -> func.HttpResponse:
+    """All that is known of one call."""
+    return await _answer("call", req)
+
+
 @app.function_name("apps")
 @app.route("apps", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 async def apps(req: func.HttpRequest) -> func.HttpResponse:
@@ -102,6 +116,34 @@ async def apps(req: func.HttpRequest) -> func.HttpResponse:
 async def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models that answered."""
     return await _answer("models", req)
+
+
+@app.function_name("app_entry")
+@app.route("apps/{app}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+async def app_entry(req: func.HttpRequest) -> func.HttpResponse:
+    """What is entered of an app: its name, owner and cost centre."""
+    return await _answer("app_entry", req)
+
+
+@app.function_name("model_entry")
+@app.route("models/{deployment}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+async def model_entry(req: func.HttpRequest) -> func.HttpResponse:
+    """The model that is entered for a deployment."""
+    return await _answer("model_entry", req)
+
+
+@app.function_name("prices")
+@app.route("prices", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def prices(req: func.HttpRequest) -> func.HttpResponse:
+    """Which price applies to which model, and what has none."""
+    return await _answer("prices", req)
+
+
+@app.function_name("price")
+@app.route("prices/{id}", methods=["GET", "PUT", "DELETE"], auth_level=func.AuthLevel.FUNCTION)
+async def price(req: func.HttpRequest) -> func.HttpResponse:
+    """A price of the operator's own: docs/prices.md."""
+    return await _answer("price", req)
 
 
 @app.function_name("events")
@@ -150,5 +192,5 @@ async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
     from api.endpoints import answer
 
     # params holds one value a name and loses empty ones, so the query string is read from the URL
-    response = await answer(endpoint, req.url, dict(req.headers), req.get_body())
+    response = await answer(endpoint, req.url, dict(req.headers), req.get_body(), dict(req.route_params), req.method)
     return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

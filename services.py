@@ -15,14 +15,17 @@ from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, pending, rows
+from ledger import dead_letters, directory, pending, registry, rows
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
 from ledger.pending import Pending
 from ledger.progress import Progress
+from ledger.registry import Entries
 from ledger.store import Store, TableStore
+from ledger.versions import Versions
 from models.errors import SettingsError
+from prices.catalogue import Catalogue
 from settings import Settings
 from telemetry.record import Telemetry
 
@@ -42,6 +45,10 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    apps: Entries
+    models: Entries
+    prices: Versions
+    catalogue: Catalogue | None
     progress: Progress
     telemetry: Telemetry
     tables: TableServiceClient
@@ -104,6 +111,10 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        apps=Entries(table(registry.APPS)),
+        models=Entries(table(registry.MODELS)),
+        prices=Versions(table("prices"), "prices"),
+        catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
         progress=Progress(table(directory.TABLE)),
         telemetry=Telemetry(by_app=settings.metrics_by_app),
         tables=tables,

@@ -24,6 +24,7 @@ HOST_SETTINGS: Final = (
 """Read by the Functions host, its worker or the exporter of metrics, not by this module."""
 
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
+DEFAULT_PRICE_PROVIDERS: Final = "azure,aws,google,mistral,cohere,voyageai,perplexity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ class Settings:
     query_max_rows: int
     query_max_entities: int
     query_max_days: int
+    query_max_calls: int
+    query_max_call_days: int
+    query_max_requests: int
+    query_max_seconds: int
+    price_providers: tuple[str, ...]
     application_insights: str | None
     metrics_by_app: bool
 
@@ -87,6 +93,11 @@ class Settings:
             query_max_rows=reader.number("QUERY_MAX_ROWS", 50_000, 100, 1_000_000, "rows"),
             query_max_entities=reader.number("QUERY_MAX_ENTITIES", 1_000_000, 1000, 100_000_000, "rows"),
             query_max_days=reader.number("QUERY_MAX_DAYS", 800, 1, 4000, "days"),
+            query_max_calls=reader.number("QUERY_MAX_CALLS", 100_000, 100, 10_000_000, "rows"),
+            query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 31, 1, 400, "days"),
+            query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
+            query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
+            price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
         )
@@ -208,11 +219,15 @@ class _Reader:
         return int(value)
 
     def dimensions(self, name: str, default: str) -> tuple[str, ...]:
-        text = self._environment.get(name)
-        names = tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())
+        names = self.names(name, default)
         for part in names:
             if part not in DIMENSIONS:
                 self.faults.append(f"{name} names {part!r}: expected a comma list of {', '.join(DIMENSIONS)}")
         if len(set(names)) != len(names):
             self.faults.append(f"{name} names a dimension twice: expected each at most once")
         return names
+
+    def names(self, name: str, default: str) -> tuple[str, ...]:
+        """A comma list; given and empty it names none."""
+        text = self._environment.get(name)
+        return tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())

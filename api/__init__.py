@@ -2,7 +2,10 @@
 
 endpoints.py   finds the endpoint and turns every error into the one error shape
 usage.py       GET /api/usage
+calls.py      GET /api/calls, GET /api/calls/{request_id}
+registry.py   GET and PUT /api/apps/{app}, /api/models/{deployment}
 listings.py    GET /api/apps, GET /api/models
+prices.py      GET /api/prices, GET, PUT and DELETE /api/prices/{id}
 events.py      POST /api/events, and posted.py what stands in its body
 dead_letters.py  GET /api/dead-letters, GET /api/dead-letters/{id}, POST /api/dead-letters/redrive
 health.py      GET /api/health

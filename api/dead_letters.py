@@ -42,7 +42,7 @@ async def page(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """One dead letter, with what is kept of the record."""
     refuse_unknown(request.parameters, ())
-    letter = request.path.rpartition("/")[2]
+    letter = request.route["id"]
     try:
         kept = await services.get().dead_letters.get(letter)
     except ValueError:

@@ -1,13 +1,14 @@
 """From a URL to an endpoint, and from every error to the one error shape."""
 
 import logging
+import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import services
-from api import dead_letters, events, health, listings, metrics, usage
+from api import calls, dead_letters, events, health, listings, metrics, prices, registry, usage
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -20,8 +21,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 ENDPOINTS: dict[str, Endpoint] = {
     "usage": usage.get,
+    "calls": calls.listed,
+    "call": calls.one,
     "apps": listings.apps,
     "models": listings.models,
+    "app_entry": registry.app,
+    "model_entry": registry.model,
+    "prices": prices.listed,
+    "price": prices.one,
     "events": events.post,
     "dead_letters": dead_letters.page,
     "dead_letter": dead_letters.one,
@@ -31,18 +38,29 @@ ENDPOINTS: dict[str, Endpoint] = {
 }
 
 
-async def answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Response:
-    """Never raises: what goes wrong becomes an error answer."""
+async def answer(
+    endpoint: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    route: Mapping[str, str] | None = None,
+    method: str = "GET",
+) -> Response:
+    """`route` holds the parts of the path by name. Never raises: what goes wrong becomes an error answer."""
     started = time.monotonic()
-    response = await _answer(endpoint, url, headers, body)
+    response = await _answer(endpoint, url, headers, body, route or {}, method)
     with suppress(Exception):  # without services there is no telemetry, and the answer says what is wrong
         services.get().telemetry.answered(endpoint, response.status, time.monotonic() - started)
     return response
 
 
-async def _answer(endpoint: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+async def _answer(
+    endpoint: str, url: str, headers: Mapping[str, str], body: bytes, parts: Mapping[str, str], method: str
+) -> Response:
     try:
-        return await ENDPOINTS[endpoint](Request(_parameters(url), headers, body, unquote(urlsplit(url).path)))
+        # A slash in a part of the path stays encoded, as it must not part it in two.
+        named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
+        return await ENDPOINTS[endpoint](Request(_parameters(url, parts.values()), headers, body, named, method))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
@@ -58,7 +76,9 @@ async def _answer(endpoint: str, url: str, headers: Mapping[str, str], body: byt
         return error_response(QueryError("internal_error", "the question could not be answered", None, 500))
 
 
-def _parameters(url: str) -> dict[str, list[str]]:
+def _parameters(url: str, parts: Iterable[str]) -> dict[str, list[str]]:
+    for part in parts:  # the host gives the path decoded, so that a ? or # in it would be taken for the query's
+        url = url.replace(f"/{part}", "", 1)
     query = urlsplit(url).query
     if len(query) > MAX_QUERY_LENGTH:
         raise QueryError("query_too_long", f"the query string is longer than {MAX_QUERY_LENGTH} characters", None, 414)

@@ -5,45 +5,61 @@ from collections import defaultdict
 from datetime import timedelta
 
 import services
+from api.registry import column, etag_of, shown
 from api.response import Request, Response, json_response
+from ledger.registry import Entry
+from models.registry import Alias, AppEntry
+from queries import spans
+from queries.names import Names
 from queries.question import refuse_unknown, time_range
-from queries.spans import spans
 
 DEFAULT_RANGE = timedelta(days=31)
 
 
 async def apps(request: Request) -> Response:
-    """Each app with the months (`YYYY-MM`) of the range in which it had calls."""
+    """Each app with the months (`YYYY-MM`) of the range in which it had calls, and what is entered of it."""
     months = _months(request)
     directory = services.get().directory
+    entries = {entry.name: entry for entry in await services.get().apps.all()}
     found = await asyncio.gather(*(directory.apps(month) for month in months))
     active: dict[str, list[str]] = defaultdict(list)
     for month, names in zip(months, found, strict=True):
         for app in names:
             active[app].append(_dashed(month))
-    listed = [{"app": app, "months": active[app]} for app in sorted(active)]
+    listed = []
+    for app in sorted({*active, *entries}):
+        entry = entries.get(app)
+        listed.append({"app": app, "months": active.get(app, []), **shown(entry, AppEntry), "etag": _etag(entry)})
     return json_response({"months": [_dashed(month) for month in months], "apps": listed})
 
 
 async def models(request: Request) -> Response:
-    """Each model with the deployments that it answered for; a null model did not say its name."""
+    """Each model with the deployments that it answered for, and the aliases; a null model did not say its name, and no
+    alias says it for its deployment."""
     months = _months(request)
     directory = services.get().directory
+    entries = await services.get().models.all()
+    names = Names(column(entries, "model"))
     found = await asyncio.gather(*(directory.models(month) for month in months))
     deployments: dict[str | None, set[str]] = defaultdict(set)
     for pairs in found:
         for model, deployment in pairs:
-            deployments[model].update([deployment] if deployment is not None else [])
+            deployments[names.model(model, deployment)].update([deployment] if deployment is not None else [])
     ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
     listed = [{"model": model, "deployments": sorted(names)} for model, names in ordered]
-    return json_response({"months": [_dashed(month) for month in months], "models": listed})
+    aliases = [{"deployment": entry.name, **shown(entry, Alias), "etag": _etag(entry)} for entry in entries]
+    return json_response({"months": [_dashed(month) for month in months], "models": listed, "aliases": aliases})
+
+
+def _etag(entry: Entry | None) -> str | None:
+    return None if entry is None else etag_of(entry)
 
 
 def _months(request: Request) -> list[str]:
     refuse_unknown(request.parameters, ("from", "to"))
     max_days = services.get().settings.query_max_days
     start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
-    return [span.month for span in spans(start, end, "hour")]
+    return spans.months(start, end)
 
 
 def _dashed(month: str) -> str:

@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 import services
 from api.response import Request, Response
+from api.usage import bounds_of
 from ledger.dead_letters import Wanted
 from ledger.rows import sums_of
 from ledger.store import Entity, StoreError
@@ -160,9 +161,9 @@ async def _totals(found: Services, now: datetime) -> Totals:
         found.usage,
         found.directory,
         concurrency=found.settings.query_concurrency,
-        max_entities=found.settings.query_max_entities,
+        bounds=bounds_of(found),
     )
-    await reader.read(UsageQuery(start, end, "total", (), {}), take)
+    await reader.read(UsageQuery(start, end, "total", (), {}), take, now)
     return Totals(f"{start:%Y-%m}", sums)
 
 

@@ -2,40 +2,45 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import QueryError
 from queries.question import Parameters
 
+NEXT_CURSOR = "X-Next-Cursor"
+"""The header that gives the cursor of the next page in every format."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's query string, headers (names in lower case), body and path, whose escapes are resolved."""
+    """A request's query string, headers (names in lower case), body, parts of the path by name, and method."""
 
     parameters: Parameters
     headers: Mapping[str, str]
     body: bytes = b""
-    path: str = ""
+    route: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A body of `content_type`."""
+    """A body of `content_type`, with `more` headers."""
 
     body: str
     status: int = 200
     content_type: str = "application/json"
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
         """Numbers change and are not for everyone: no cache may keep them."""
-        return {"Content-Type": self.content_type, "Cache-Control": "no-store"}
+        return {"Content-Type": self.content_type, "Cache-Control": "no-store", **self.more}
 
 
-def json_response(value: Any, status: int = 200) -> Response:
-    """A value as JSON."""
-    return Response(json.dumps(value, ensure_ascii=False), status)
+def json_response(value: Any, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
+    """A value as JSON, with `more` headers."""
+    return Response(json.dumps(value, ensure_ascii=False), status, more=more or {})
 
 
 def error_response(error: QueryError) -> Response:

@@ -1,34 +1,89 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
+import asyncio
 import re
-from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 import services
-from api.response import Request, Response
-from models.errors import QueryError
-from queries.answer import Answer, Fold
+from api.registry import names
+from api.response import NEXT_CURSOR, Request, Response
+from queries.answer import FIGURES, Answer, Fold
+from queries.compare import previous
+from queries.cursor import Cursors, Place
+from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, as_csv, as_json
-from queries.question import single, usage_query
-from queries.read import UsageReader
+from queries.pricing import Pricing
+from queries.question import Terms, UsageQuery, one_of, single, usage_query
+from queries.read import Bounds, UsageReader, in_time
+from services import Services
+
+FORMATS = ("json", "csv")
 
 
 async def get(request: Request) -> Response:
     """Read the question, the rows and the format; raises QueryError and StoreError."""
-    present, content_type = _format(request)
+    wanted = _format(request)
+    async with in_time(services.get().settings.query_max_seconds):
+        answer, next_cursor = await _answered(request)
+    return _presented(answer, wanted, next_cursor)
+
+
+async def _answered(request: Request) -> tuple[Answer, str | None]:
     found = services.get()
-    query = usage_query(request.parameters, services.now(), found.settings.dimensions, found.settings.query_max_days)
-    fold = Fold(query, found.settings.query_max_rows)
-    reader = UsageReader(
-        found.usage,
-        found.directory,
-        concurrency=found.settings.query_concurrency,
-        max_entities=found.settings.query_max_entities,
+    now = services.now()
+    settings = found.settings
+    terms = Terms(settings.dimensions, FIGURES, settings.query_max_days, settings.query_max_rows)
+    query = usage_query(request.parameters, now, terms)
+    cursors, cursor = None, single(request.parameters, "cursor")
+    if cursor is not None or query.limit is not None:
+        cursors = Cursors(await found.directory.cursor_key(), "usage", request.parameters)
+    if cursors is not None and cursor is not None:
+        place = cursors.open(cursor)
+        query = replace(query, start=place.start, end=place.end, after=place.after)
+    answer = await answered(query, now)
+    next_cursor = None
+    if cursors is not None and answer.next_position is not None:
+        next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
+    return answer, next_cursor
+
+
+async def answered(query: UsageQuery, now: datetime) -> Answer:
+    """The answer to a question, priced. Raises QueryError and StoreError."""
+    found = services.get()
+    settings = found.settings
+    pricing = Pricing(found.prices, found.catalogue, found.directory)
+    entered, book = await asyncio.gather(names(), pricing.book())
+    reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
+
+    async def folded(question: UsageQuery) -> Fold:
+        cut = await pricing.cut(question, book, entered)
+        fold = Fold(cut, settings.query_max_rows, book, entered)
+        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered), fold.take, now))
+        return fold
+
+    fold = await folded(query)
+    return fold.answer(await folded(previous(query)) if query.compare else None)
+
+
+def bounds_of(found: Services) -> Bounds:
+    """The bounds that the settings give every question."""
+    settings = found.settings
+    return Bounds(
+        max_entities=settings.query_max_entities,
+        max_calls=settings.query_max_calls,
+        max_call_days=settings.query_max_call_days,
+        max_requests=settings.query_max_requests,
+        max_seconds=settings.query_max_seconds,
+        call_retention_days=settings.call_retention_days,
     )
-    found.telemetry.entities_read("usage", await reader.read(query, fold.take))
-    return Response(present(fold.answer()), content_type=content_type)
 
 
-_FORMATS: dict[str, tuple[Callable[[Answer], str], str]] = {"json": (as_json, JSON_TYPE), "csv": (as_csv, CSV_TYPE)}
+def _presented(answer: Answer, wanted: str, next_cursor: str | None) -> Response:
+    more = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+    if wanted == "csv":
+        return Response(as_csv(answer), content_type=CSV_TYPE, more=more)
+    return Response(as_json(answer, next_cursor), content_type=JSON_TYPE, more=more)
 
 
 _MEDIA_TYPES = {
@@ -52,10 +107,6 @@ def _preferred(accept: str) -> str:
     return wanted
 
 
-def _format(request: Request) -> tuple[Callable[[Answer], str], str]:
-    wanted = single(request.parameters, "format")
-    if wanted is None:
-        wanted = _preferred(request.headers.get("accept", ""))
-    if wanted not in _FORMATS:
-        raise QueryError("invalid_parameter", f"format is {wanted!r:.60}, expected one of json, csv", "format")
-    return _FORMATS[wanted]
+def _format(request: Request) -> str:
+    wanted = one_of(request.parameters, "format", FORMATS, "")
+    return wanted or _preferred(request.headers.get("accept", ""))

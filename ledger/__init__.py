@@ -10,7 +10,9 @@ purge.py         deletes call rows past their retention
 verify.py        recomputes the sums from the call rows
 progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
+registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside; letter_rows.py: their rows
+versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are
 store.py         the one module that talks to azure-data-tables; its errors say what to do next
 """

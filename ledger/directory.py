@@ -2,23 +2,27 @@
 
 Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app; PartitionKey `models|{YYYYMM}`, a row per model and
 deployment. A row is written before the first call it is needed for, so the directory may name an app too many, never
-one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted.
+one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted. PartitionKey `cursors`,
+RowKey `key`: with what cursors are signed.
 """
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from datetime import date
+from secrets import token_bytes
 from typing import Final
 
-from ledger.retry import Sleep, upsert_all
+from ledger.retry import Sleep, insist, upsert_all
 from ledger.rows import hour_of
-from ledger.store import Entity, Store
+from ledger.store import Entity, RowExists, Store, Write
 from models.call import Call
 from models.keys import escape_key
 
 TABLE: Final = "directory"
 PURGE: Final = ("purge", "calls")
+CURSORS: Final = ("cursors", "key")
 MAX_KNOWN = 100_000
 """When this process knows more entries than that, it forgets them all: each is then written once more."""
 
@@ -30,6 +34,7 @@ class Directory:
         self._store = store
         self._sleep = sleep
         self._known: set[tuple[str, str]] = set()
+        self._cursor_key: bytes | None = None
 
     async def enter(self, calls: Iterable[Call]) -> None:
         """See that every app and model of `calls` is in the directory. Raises StoreUnavailable."""
@@ -62,6 +67,23 @@ class Directory:
         await upsert_all(
             self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1], "through": day.isoformat()}], self._sleep
         )
+
+    async def cursor_key(self) -> bytes:
+        """A random key that all instances share: the first that needs it makes it. It is no secret to those who may
+        read the tables, and a cursor gives nothing that its request may not have. Raises StoreUnavailable."""
+        if self._cursor_key is None:
+            self._cursor_key = await insist(self._shared_key, self._sleep)
+        return self._cursor_key
+
+    async def _shared_key(self) -> bytes:
+        row = await self._store.get(*CURSORS)
+        if row is None:
+            made: Entity = {"PartitionKey": CURSORS[0], "RowKey": CURSORS[1], "key": token_bytes(32)}
+            with suppress(RowExists):  # another instance was first
+                await self._store.submit([Write(made)])
+            row = await self._store.get(*CURSORS)
+        assert row is not None
+        return bytes(row.columns["key"])
 
     async def _rows(self, partition: str) -> AsyncIterator[Entity]:
         async for row in self._store.range(partition, "", "~~"):

@@ -153,6 +153,10 @@ class Pending:
             forget = max(forget, due + timedelta(days=1))  # what waits is settled before it is forgotten
         return list_row(bucket, due, inserted, forget)
 
+    async def find(self, call: str) -> Row | None:
+        """The row of one call. Raises StoreBusy."""
+        return await self.store.get(_bucket(call), call_key(call))
+
     async def read(self, bucket: str, calls: Sequence[str]) -> dict[str, Row | None]:
         """The rows of these calls. Raises StoreBusy."""
         at_once = asyncio.Semaphore(CONCURRENT_READS)
@@ -164,12 +168,16 @@ class Pending:
         return dict(zip(calls, await asyncio.gather(*(one(call) for call in calls)), strict=True))
 
 
+def _bucket(call: str) -> str:
+    return hashlib.sha256(call.encode()).hexdigest()[0]
+
+
 def _chunks(by_call: Mapping[str, Sequence[Half]]) -> Iterator[tuple[str, dict[str, Sequence[Half]]]]:
     """The calls of a bucket, as many as fit a transaction."""
     buckets: dict[str, dict[str, Sequence[Half]]] = defaultdict(dict)
     lengths: dict[str, int] = defaultdict(int)
     for call, halves in by_call.items():
-        bucket = hashlib.sha256(call.encode()).hexdigest()[0]
+        bucket = _bucket(call)
         length = 6 * len(call) + 4  # as JSON, each character escaped
         if len(buckets[bucket]) == MAX_LISTED or lengths[bucket] + length > MAX_LIST_LENGTH:
             yield bucket, buckets.pop(bucket)

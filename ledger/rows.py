@@ -22,9 +22,9 @@ from typing import Any, Final, NamedTuple
 from azure.data.tables import EdmType, EntityProperty
 
 from ledger.store import Entity
-from models.call import Call
+from models.call import DIMENSIONS, Call
 from models.keys import escape_key
-from models.measures import MEASURES, Measures
+from models.measures import MEASURES, Measures, measures_of
 from models.origin import Origin
 from models.usage import Estimate, Usage
 
@@ -57,10 +57,11 @@ def utc_text(time: datetime) -> str:
 
 def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
     """The cell of a call, given the names of the configured dimensions."""
-    return Cell(hour_of(call.timestamp), call.model, tuple((name, _dimension(call, name)) for name in dimensions))
+    return Cell(hour_of(call.timestamp), call.model, tuple((name, dimension_of(call, name)) for name in dimensions))
 
 
-def _dimension(call: Call, name: str) -> str | None:
+def dimension_of(call: Call, name: str) -> str | None:
+    """The value of a dimension as rows hold it."""
     value = getattr(call, name)
     if value is None:
         return None
@@ -164,6 +165,15 @@ def aggregate_entity(app: str, cell: Cell, partition: str, row_key: str, sums: M
     for name, amount in sums.items():
         entity[name] = EntityProperty(amount, EdmType.INT64)
     return entity
+
+
+def as_aggregate(call: Call) -> Entity:
+    """A call as an aggregate row over itself alone, which tells every dimension apart. Its key has the minute."""
+    columns: Entity = {"RowKey": f"c|{call.timestamp:%Y%m%d%H%M}|", "dimensions": ",".join(DIMENSIONS)}
+    for name in ("model", *DIMENSIONS):
+        if (value := dimension_of(call, name)) is not None:
+            columns[name] = value
+    return columns | measures_of(call)
 
 
 def sums_of(columns: Mapping[str, Any]) -> Measures:

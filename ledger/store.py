@@ -74,8 +74,16 @@ class Store(Protocol):
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
         """One row, or None."""
 
-    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
-        """The rows of one partition with start <= RowKey < end, in order."""
+    def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
+        """The rows of one partition with start <= RowKey < end, in order; with `times` only those whose `timestamp_utc`
+        lies in this half-open range, which the service reads but does not send."""
 
     def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         """The rows of the partitions with first <= PartitionKey < end, in the order of their keys."""
@@ -116,12 +124,20 @@ class TableStore:
             await self._raise(error)
         return _row(entity)
 
-    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
-        return self._query(
-            "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end",
-            {"partition": partition_key, "start": start, "end": end},
-            select,
-        )
+    def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
+        text = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
+        values = {"partition": partition_key, "start": start, "end": end}
+        if times:
+            text += " and timestamp_utc ge @first and timestamp_utc lt @after"
+            values |= {"first": times[0], "after": times[1]}
+        return self._query(text, values, select)
 
     def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         return self._query("PartitionKey ge @first and PartitionKey lt @end", {"first": first, "end": end}, select)

@@ -19,6 +19,8 @@ AUDIO_MICROSECONDS = "audio_microseconds"
 DISAGREEING_TOTALS = "disagreeing_totals"
 CLAMPED = "clamped_timestamps"
 EXCEEDING_PARTS = "exceeding_parts"
+EXCESS_PROMPT_TOKENS = "excess_prompt_tokens"
+EXCESS_COMPLETION_TOKENS = "excess_completion_tokens"
 
 MEASURES: tuple[str, ...] = (
     "calls",
@@ -31,6 +33,8 @@ MEASURES: tuple[str, ...] = (
     DISAGREEING_TOTALS,
     CLAMPED,
     EXCEEDING_PARTS,
+    EXCESS_PROMPT_TOKENS,
+    EXCESS_COMPLETION_TOKENS,
     *LATENCY_BUCKETS,
 )
 """Every name a sum can have: the counter columns of the aggregate rows."""
@@ -62,6 +66,11 @@ def measures_of(call: Call) -> Measures:
             measures[DISAGREEING_TOTALS] = 1
         if usage.parts_exceed_whole:
             measures[EXCEEDING_PARTS] = 1
+        # Only the single call tells: of sums, one call's excess would vanish in what others have left.
+        if excess := usage.excess_prompt_tokens:
+            measures[EXCESS_PROMPT_TOKENS] = excess
+        if excess := usage.excess_completion_tokens:
+            measures[EXCESS_COMPLETION_TOKENS] = excess
     if call.duration_ms is not None:
         measures[LATENCY_BUCKETS[bisect_left(LATENCY_BOUNDS_MS, call.duration_ms)]] = 1
     return measures

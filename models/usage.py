@@ -44,6 +44,19 @@ class Usage(NamedTuple):
     total_tokens_reported: int | None = None
 
     @property
+    def excess_prompt_tokens(self) -> int:
+        """How much the parts of the prompt that are charged apart come to more than the prompt (prices/price.py)."""
+        cached, audio = self.cached_prompt_tokens or 0, self.audio_prompt_tokens or 0
+        parts = cached + (self.cache_write_prompt_tokens or 0) + audio + (self.image_prompt_tokens or 0)
+        return max(0, parts - (self.prompt_tokens or 0))
+
+    @property
+    def excess_completion_tokens(self) -> int:
+        """The same of the completion."""
+        parts = (self.audio_completion_tokens or 0) + (self.image_completion_tokens or 0)
+        return max(0, parts - (self.completion_tokens or 0))
+
+    @property
     def parts_exceed_whole(self) -> bool:
         """True if the provider reported more of a part than of what contains it. Such counts are kept as reported.
 

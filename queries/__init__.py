@@ -1,8 +1,15 @@
 """Questions about usage and their answers.
 
 question.py   the parameters of a request -> a checked UsageQuery
+buckets.py    a range in a time zone -> where its hours, days, months begin (pure)
+cursor.py     where a page ended <-> signed text (pure)
+pricing.py    the prices that apply, and where they change
 spans.py      a time range -> which rows answer it (pure)
 read.py       those rows, read from the tables
+names.py      what operators entered: models of deployments, cost centres of apps (pure)
+compare.py    the range before, and what changed (pure)
 answer.py     rows -> an answer: groups, totals, coverage (pure)
+calls.py      single calls, from their own rows
+explain.py    a call -> all that is known of it, and why (pure)
 present.py    an answer -> JSON or CSV (pure)
 """

@@ -1,8 +1,10 @@
-"""Rows -> an answer: grouped, summed, with totals and coverage. Pure."""
+"""Rows -> an answer: grouped, summed, ordered, a page of it, with the totals and coverage of the whole. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from ledger.rows import sums_of
 from ledger.store import Entity
@@ -16,10 +18,16 @@ from models.measures import (
     Measures,
     add,
     latency_percentile,
+    total,
 )
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
-from queries.question import UsageQuery
-from queries.spans import bucket_start
+from prices.book import PriceBook
+from prices.price import Cost, Price, cost, decimal_text
+from queries.buckets import bucket_starts, zone_text
+from queries.compare import compared
+from queries.names import Names
+from queries.question import START, UsageQuery
+from queries.spans import row_hour, row_time
 
 COUNTS: tuple[str, ...] = (
     "calls",
@@ -34,14 +42,24 @@ COUNTS: tuple[str, ...] = (
 )
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
+Sums = dict[Price | None, Measures]
+"""Sums, apart by the price that applies to them."""
+NOTHING = Cost()
+
+NO_NAMES = Names()
+Group = tuple[str | None, ...]
+Position = list[Any]
+"""Of a row in its order, as JSON can hold it: the figure it is ordered by, the number of its bucket, its group."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`rows` are ordered by start and group. Token counts are sums over the calls that reported them: `coverage` says
-    how large a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated:
-    of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension
-    that the question names, the calls that were summed up before it was told apart: grouped, they stand under null, and
-    no filter finds them."""
+    """`rows` are a page in the order that was asked for, and `next_position` is that of its last row if there are more;
+    all else is of the whole answer. Token counts are sums over the calls that reported them: `coverage` says how large
+    a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated: of the
+    `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension that the
+    question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
+    filter finds them."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
@@ -49,68 +67,174 @@ class Answer:
     coverage: float | None
     estimated_share: Mapping[str, float | None]
     not_aggregated: Mapping[str, int]
+    next_position: Position | None = None
+    previous: "Answer | None" = None
 
 
 class Fold:
-    """Takes rows one by one and holds one sum per bucket and group."""
+    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`."""
 
-    def __init__(self, query: UsageQuery, max_rows: int):
+    def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook, names: Names = NO_NAMES):
         self._query = query
+        self._names = names
         self._max_rows = max_rows
+        self._book = book
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
-        self._named = [name for name in dict.fromkeys((*query.group_by, *query.filters)) if name in DIMENSIONS]
+        named = dict.fromkeys((*query.group_by, *query.filters))
+        self._named = [name for name in named if name in DIMENSIONS]
+        self._by_alias = bool(names.aliases) and "model" in named and "deployment" not in named
         self._not_aggregated: dict[str, int] = {}
-        self._groups: dict[tuple[str, tuple[str | None, ...]], Measures] = {}
+        self._starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
+        self._buckets: dict[str, int] = {}
+        self._groups: dict[tuple[int, Group], Sums] = {}
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
-        for name in self._named:
+        needed = [*self._named, "deployment"] if self._by_alias and columns.get("model") is None else self._named
+        for name in needed:
             if name not in str(columns.get("dimensions", "")).split(","):
                 self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
         for name, allowed in self._filters.items():
-            if columns.get(name) not in allowed:
+            if self._names.value(name, app, columns) not in allowed:
                 return
-        group = tuple(app if name == "app" else columns.get(name) for name in self._query.group_by)
-        start = bucket_start(columns["RowKey"], self._query.granularity, self._query.start)
-        sums = self._groups.get((start, group))
+        group = tuple(self._names.value(name, app, columns) for name in self._query.group_by)
+        bucket = self._bucket(columns["RowKey"])
+        sums = self._groups.get((bucket, group))
         if sums is None:
-            if len(self._groups) >= self._max_rows:
-                raise QueryError(
-                    "too_many_rows",
-                    f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
-                    "or fewer groups",
-                    "granularity",
-                )
-            sums = self._groups[start, group] = {}
-        add(sums, sums_of(columns))
+            self._refuse_many(len(self._groups) + 1)
+            sums = self._groups[bucket, group] = {}
+        price = self._book.find(app, self._names.value("model", app, columns), columns, row_hour(columns["RowKey"]))
+        add(sums.setdefault(price, {}), sums_of(columns))
 
-    def answer(self) -> Answer:
-        """The answer over all rows taken."""
-        totals: Measures = {}
-        rows = []
-        ordered = sorted(
-            self._groups.items(), key=lambda item: (item[0][0], [(name is not None, name or "") for name in item[0][1]])
-        )
-        for (start, group), sums in ordered:
-            add(totals, sums)
-            rows.append({"start": start, **dict(zip(self._query.group_by, group, strict=True)), **figures(sums)})
+    def _bucket(self, row_key: str) -> int:
+        """The number of the bucket that a row falls in."""
+        time = row_key.split("|", 2)[1]
+        if time not in self._buckets:  # the first bucket can begin before a row of it, and before the range
+            self._buckets[time] = max(bisect_right(self._starts, row_time(row_key)) - 1, 0)
+        return self._buckets[time]
+
+    def answer(self, previous: "Fold | None" = None) -> Answer:
+        """The answer over all rows taken, beside that of the range before, if this is given. Raises QueryError when it
+        gets too many rows."""
+        before = {} if previous is None else previous.aligned(len(self._starts))
+        keys = dict.fromkeys((*self._groups, *before))
+        if self._query.fill:
+            groups = dict.fromkeys(group for _, group in keys) if self._query.group_by else {(): None}
+            self._refuse_many(len(groups) * len(self._starts))
+            keys = dict.fromkeys((bucket, group) for bucket in range(len(self._starts)) for group in groups)
+        self._refuse_many(len(keys))
+        found = []
+        for bucket, group in keys:
+            shown = priced(self._groups.get((bucket, group), {}))
+            if previous is not None:
+                shown |= compared(shown, priced(before.get((bucket, group), {})))
+            start = {"start": zone_text(self._starts[bucket], self._query.zone)}
+            found.append(Placed(bucket, group, start | dict(zip(self._query.group_by, group, strict=True)) | shown))
+        rows, next_position = page(found, self._query)
+        whole: Sums = {}
+        for sums in self._groups.values():
+            add_priced(whole, sums)
+        totals = total(whole.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
-        coverage = _share(totals.get("usage_reported", 0), calls)
-        estimated_share = {
-            "calls": _share(totals.get("usage_estimated", 0), calls),
-            "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
-        }
-        return Answer(self._query, rows, figures(totals), coverage, estimated_share, self._not_aggregated)
+        return Answer(
+            query=self._query,
+            rows=rows,
+            totals=priced(whole),
+            coverage=_share(totals.get("usage_reported", 0), calls),
+            estimated_share={
+                "calls": _share(totals.get("usage_estimated", 0), calls),
+                "tokens": _share(estimated, estimated + totals.get("total_tokens", 0)),
+            },
+            not_aggregated=self._not_aggregated,
+            next_position=next_position,
+            previous=None if previous is None else previous.answer(),
+        )
+
+    def aligned(self, buckets: int) -> dict[tuple[int, Group], Sums]:
+        """The sums by the numbers of so many buckets: where a zone changed its clocks by half an hour, or left a day
+        out, a range can have more of them, and the last takes what is left."""
+        sums: dict[tuple[int, Group], Sums] = {}
+        for (bucket, group), found in self._groups.items():
+            add_priced(sums.setdefault((min(bucket, buckets - 1), group), {}), found)
+        return sums
+
+    def _refuse_many(self, rows: int) -> None:
+        if rows > self._max_rows:
+            raise QueryError(
+                "too_many_rows",
+                f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
+                "or fewer groups",
+                "granularity",
+            )
+
+
+class Placed(NamedTuple):
+    """A row with the number of its bucket and its group."""
+
+    bucket: int
+    group: Group
+    row: Mapping[str, Any]
+
+
+def page(found: Sequence[Placed], query: UsageQuery) -> tuple[list[Mapping[str, Any]], Position | None]:
+    """The rows of the page in their order, and the position of its last row if others follow."""
+
+    def position(placed: Placed) -> Position:
+        figure = placed.bucket if query.order_by == START else flat(placed.row)[query.order_by]
+        return [None if figure is None else str(figure), placed.bucket, placed.group]
+
+    def key(position: Position) -> tuple[Any, ...]:
+        figure, bucket, group = position
+        number = Decimal(figure or 0)
+        ordered = -number if query.descending else number
+        return figure is None, ordered, bucket, [(name is not None, name or "") for name in group]
+
+    keyed = sorted(((key(place := position(placed)), place, placed.row) for placed in found), key=lambda item: item[0])
+    first = 0 if query.after is None else bisect_right([each[0] for each in keyed], key(list(query.after)))
+    left = keyed[first:]
+    shown = left if query.limit is None else left[: query.limit]
+    return [row for _, _, row in shown], shown[-1][1] if len(shown) < len(left) else None
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without nested values: `latency_ms` becomes `latency_ms_p50` and the like."""
+    plain: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            plain.update({f"{name}_{part}": inner for part, inner in flat(value).items()})
+        else:
+            plain[name] = value
+    return plain
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def figures(sums: Mapping[str, int]) -> dict[str, Any]:
-    """Sums as an answer shows them: every name, latency as percentiles in milliseconds, durations in seconds."""
+def add_priced(into: Sums, more: Sums) -> None:
+    """Add `more` to `into`, in place."""
+    for price, sums in more.items():
+        add(into.setdefault(price, {}), sums)
+
+
+def priced(sums: Sums) -> dict[str, Any]:
+    """Sums and what they cost, as an answer shows them."""
+    return figures(total(sums.values()), cost(sums))
+
+
+def figures(sums: Mapping[str, int], costs: Cost = NOTHING) -> dict[str, Any]:
+    """Sums as an answer shows them: every name, latency as percentiles in milliseconds, durations in seconds. Amounts
+    are text, since a number would lose digits."""
     return {
         **{name: sums.get(name, 0) for name in COUNTS},
         "audio_seconds": sums.get(AUDIO_MICROSECONDS, 0) / 1_000_000,
+        "cost": None if costs.amount is None else decimal_text(costs.amount),
+        "approximate_cost": decimal_text(costs.approximate),
+        "unpriced_tokens": costs.unpriced_tokens,
+        "unpriced_audio_seconds": costs.unpriced_audio_microseconds / 1_000_000,
         "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},
     }
+
+
+FIGURES: tuple[str, ...] = tuple(flat(figures({})))
+"""The figures of a row, in their order."""

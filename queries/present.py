@@ -3,55 +3,68 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from queries.answer import Answer, figures
-from queries.spans import utc_text
+from queries.answer import FIGURES, Answer, flat
+from queries.buckets import zone_text
+from queries.compare import change
+from queries.spans import source_of
 
 CSV_TYPE = "text/csv; charset=utf-8"
 JSON_TYPE = "application/json"
 
 
-def as_json(answer: Answer) -> str:
-    """The answer as one JSON object (DESIGN: the query API)."""
+def as_json(answer: Answer, next_cursor: str | None = None) -> str:
+    """The answer as one JSON object."""
     query = answer.query
     return json.dumps(
         {
-            "from": utc_text(query.start),
-            "to": utc_text(query.end),
+            "from": zone_text(query.start, query.zone),
+            "to": zone_text(query.end, query.zone),
             "granularity": query.granularity,
             "group_by": list(query.group_by),
-            "tz": "UTC",
+            "tz": query.zone.key,
+            "currency": "USD",
+            "source": source_of(query),
             "rows": list(answer.rows),
             "totals": answer.totals,
             "coverage": _share(answer.coverage),
             "estimated_share": {of: _share(share) for of, share in answer.estimated_share.items()},
             "not_aggregated": answer.not_aggregated,
-            "next_cursor": None,
+            "next_cursor": next_cursor,
+            **_previous(answer),
         },
         ensure_ascii=False,
     )
 
 
+def _previous(answer: Answer) -> dict[str, Any]:
+    """The range before, and by how much the totals grew since, if that was asked for."""
+    before = answer.previous
+    if before is None:
+        return {}
+    query = before.query
+    previous = {
+        "from": zone_text(query.start, query.zone),
+        "to": zone_text(query.end, query.zone),
+        "totals": before.totals,
+        "coverage": _share(before.coverage),
+        "not_aggregated": before.not_aggregated,
+    }
+    return {"previous": previous, "change": change(answer.totals, before.totals)}
+
+
 def as_csv(answer: Answer) -> str:
     """The rows as CSV (RFC 4180) with one header line; nested values become columns such as `latency_ms_p50`."""
     text = io.StringIO()
-    header = ["start", *answer.query.group_by, *_flat(figures({}))]
+    beside = ("previous", "change") if answer.previous is not None else ()
+    header = ["start", *answer.query.group_by, *FIGURES, *(f"{of}_{name}" for of in beside for name in FIGURES)]
     writer = csv.DictWriter(text, header, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in _flat(row).items()} for row in answer.rows)
+    names = answer.query.group_by  # all else is figures: an amount that fell begins with a minus, and is no formula
+    for row in answer.rows:
+        writer.writerow({name: _cell(value) if name in names else value for name, value in flat(row).items()})
     return text.getvalue()
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{name}_{part}": inner for part, inner in value.items()})
-        else:
-            flat[name] = value
-    return flat
 
 
 def _share(share: float | None) -> float | None:

@@ -1,20 +1,21 @@
 """The parameters of a request, checked: every mistake gets an error that names the parameter and what is possible."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from math import ceil
-from typing import Final, Literal, get_args
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
 from models.event import parse_rfc3339
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
+from queries.buckets import GRANULARITIES, UTC_ZONE, Granularity, hour_before, zone_named
 
-Granularity = Literal["hour", "day", "month", "total"]
-GRANULARITIES: Final[tuple[Granularity, ...]] = get_args(Granularity)
-
+Word = TypeVar("Word", bound=str)
 Parameters = Mapping[str, Sequence[str]]
 """A query string: the values of each parameter in order."""
 
@@ -24,43 +25,111 @@ PLATFORM_PARAMETERS: Final = ("code", "clientId")
 DEFAULT_RANGE: Final = timedelta(hours=24)
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 MAX_FILTER_VALUES = 100
+MAX_LISTED: Final = 12
+"""Possible values that a message lists; of more it names the nearest."""
 HOUR: Final = timedelta(hours=1)
 RESOLUTION: Final = timedelta(microseconds=1)
+
+GROUPS: Final = ("app", "model", "cost_center", *DIMENSIONS)
+"""What usage can be grouped and filtered by."""
+PARAMETERS: Final = (
+    "from",
+    "to",
+    "tz",
+    "granularity",
+    "group_by",
+    "order_by",
+    "limit",
+    "cursor",
+    "format",
+    "fill",
+    "compare",
+)
+"""Of `/api/usage`, beside a filter for each of GROUPS."""
+START: Final = "start"
+"""Rows in the order of time, then of their groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a question may name, and how far it may reach: the dimensions that aggregate rows tell apart beyond app and
+    model, the figures of a row, the most days of a range and rows of a page."""
+
+    dimensions: Sequence[str]
+    figures: Sequence[str]
+    max_days: int
+    max_rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """`start` <= time < `end`, both on a full hour in UTC. `filters` holds the allowed values of each dimension."""
+    """`start` <= time < `end`, in UTC, both on a full hour of `zone`. `filters` holds the allowed values of each
+    dimension.
+
+    Rows are ordered by `order_by`, `start` or a figure; a page has at most `limit` of them, those that come after the
+    row at the position `after`. `from_calls` names the dimensions that only call rows tell apart; with any, the answer
+    is added up from them. `fill`: buckets without calls have rows too. `compare`: the range before stands beside it. No
+    row that is read may lie on both sides of one of `edges`, full hours of UTC in their order: there prices change.
+    """
 
     start: datetime
     end: datetime
     granularity: Granularity
     group_by: tuple[str, ...]
     filters: Mapping[str, frozenset[str]]
+    zone: ZoneInfo = UTC_ZONE
+    order_by: str = START
+    descending: bool = False
+    limit: int | None = None
+    after: Sequence[Any] | None = None
+    from_calls: tuple[str, ...] = ()
+    fill: bool = False
+    compare: bool = False
+    edges: tuple[datetime, ...] = ()
 
 
-def usage_query(parameters: Parameters, now: datetime, dimensions: Sequence[str], max_days: int) -> UsageQuery:
-    """Read the parameters of `/api/usage`; `dimensions` are those that the aggregate rows tell apart.
+def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQuery:
+    """Read the parameters of `/api/usage`, but for `cursor`.
 
     A range that does not lie on full hours is widened to them; the answer says which range it covers.
     """
-    known = ("from", "to", "tz", "granularity", "group_by", "format", "app", "model", *dimensions)
-    refuse_unknown(parameters, known, hints={name: _not_aggregated(name) for name in DIMENSIONS})
-    start, end = time_range(parameters, now, max_days, DEFAULT_RANGE)
-    granularity = one_of(parameters, "granularity", GRANULARITIES, "hour")
-    if (zone := single(parameters, "tz")) not in (None, "UTC"):
-        raise QueryError("invalid_parameter", f"tz is {zone!r:.60}, expected UTC (the only one so far)", "tz")
+    refuse_unknown(parameters, (*PARAMETERS, *GROUPS))
+    name = single(parameters, "tz")
+    zone = UTC_ZONE if name is None else zone_named(name)
+    start, end = time_range(parameters, now, terms.max_days, DEFAULT_RANGE, zone)
+    compare = one_of(parameters, "compare", ("previous",), "") == "previous"
+    beside = [f"{of}_{name}" for of in ("change", "previous") for name in terms.figures] if compare else []
+    orders = [f"{sign}{name}" for name in (START, *terms.figures, *beside) for sign in ("", "-")]
+    order_by = one_of(parameters, "order_by", orders, START)
+    group_by = _group_by(parameters)
+    filters = filters_of(parameters, GROUPS)
     return UsageQuery(
         start=start,
         end=end,
-        granularity=granularity,
-        group_by=_group_by(parameters, ("app", "model", *dimensions)),
-        filters={name: _filter(parameters, name) for name in ("app", "model", *dimensions) if name in parameters},
+        granularity=one_of(parameters, "granularity", GRANULARITIES, "hour"),
+        group_by=group_by,
+        filters=filters,
+        zone=zone,
+        order_by=order_by.removeprefix("-"),
+        descending=order_by.startswith("-"),
+        limit=number(parameters, "limit", terms.max_rows),
+        fill=one_of(parameters, "fill", ("zero",), "") == "zero",
+        compare=compare,
+        from_calls=tuple(name for name in DIMENSIONS if name in (*group_by, *filters) and name not in terms.dimensions),
     )
 
 
-def time_range(parameters: Parameters, now: datetime, max_days: int, default: timedelta) -> tuple[datetime, datetime]:
-    """`from` and `to`, widened to full hours; `to` is now if it is not given, `from` lies `default` before it."""
+def time_range(
+    parameters: Parameters, now: datetime, max_days: int, default: timedelta, zone: ZoneInfo = UTC_ZONE
+) -> tuple[datetime, datetime]:
+    """`from` and `to`, widened to full hours of the zone's clocks; `to` is now if it is not given, `from` lies
+    `default` before it."""
+    start, end = exact_range(parameters, now, max_days, default)
+    return hour_before(start, zone), hour_before(end + HOUR - RESOLUTION, zone)
+
+
+def exact_range(parameters: Parameters, now: datetime, max_days: int, default: timedelta) -> tuple[datetime, datetime]:
+    """`from` and `to` as they are given."""
     end = moment(parameters, "to") or now
     start = moment(parameters, "from") or end - default
     if start >= end:
@@ -68,10 +137,10 @@ def time_range(parameters: Parameters, now: datetime, max_days: int, default: ti
     if end - start > timedelta(days=max_days):
         days = ceil((end - start) / timedelta(days=1))
         raise QueryError("range_too_long", f"the range takes {days} days, the most is {max_days}", "from")
-    return _floor_hour(start), _floor_hour(end + HOUR - RESOLUTION)
+    return start, end
 
 
-def one_of(parameters: Parameters, name: str, allowed: Sequence[Granularity], default: Granularity) -> Granularity:
+def one_of(parameters: Parameters, name: str, allowed: Sequence[Word], default: Word) -> Word:
     """The value of a parameter that knows few."""
     value = single(parameters, name)
     if value is None:
@@ -79,7 +148,23 @@ def one_of(parameters: Parameters, name: str, allowed: Sequence[Granularity], de
     for choice in allowed:
         if value == choice:
             return choice
-    raise QueryError("invalid_parameter", f"{name} is {value!r:.60}, expected one of {', '.join(allowed)}", name)
+    expected = f"expected one of {', '.join(allowed)}"
+    if len(allowed) > MAX_LISTED:
+        nearest = get_close_matches(value[:60].lower(), allowed, n=1)
+        expected = f"did you mean {nearest[0]}?" if nearest else f"expected a name such as {', '.join(allowed[:3])}"
+    raise QueryError("invalid_parameter", f"{name} is {value!r:.60}, {expected}", name)
+
+
+def number(parameters: Parameters, name: str, most: int, default: int | None = None) -> int | None:
+    """The value of a parameter that is a whole number from 1."""
+    value = single(parameters, name)
+    if value is None:
+        return default
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not 1 <= int(value) <= most:
+        raise QueryError(
+            "invalid_parameter", f"{name} is {value!r:.60}, expected a whole number from 1 to {most}", name
+        )
+    return int(value)
 
 
 def single(parameters: Parameters, name: str) -> str | None:
@@ -92,33 +177,42 @@ def single(parameters: Parameters, name: str) -> str | None:
     return values[0].strip() if values else None
 
 
-def refuse_unknown(parameters: Parameters, known: Sequence[str], hints: Mapping[str, str] | None = None) -> None:
-    """Raises for a parameter that is not `known`, naming the nearest that is, or with the hint for it."""
+def refuse_unknown(parameters: Parameters, known: Sequence[str]) -> None:
+    """Raises for a parameter that is not `known`, naming the nearest that is."""
     for name in parameters:
         if name in known or name in PLATFORM_PARAMETERS:
             continue
-        if hints and name in hints:
-            raise QueryError("dimension_not_aggregated", hints[name], name)
         nearest = get_close_matches(name[:60].lower(), known, n=1)
         meant = f"; did you mean {nearest[0]}?" if nearest else f"; known are {', '.join(known)}"
         raise QueryError("unknown_parameter", f"there is no parameter {name!r:.60}{meant}", name[:60])
 
 
-def _group_by(parameters: Parameters, allowed: Sequence[str]) -> tuple[str, ...]:
+def _group_by(parameters: Parameters) -> tuple[str, ...]:
     names = [name.strip() for value in parameters.get("group_by", ()) for name in value.split(",")]
     if not parameters.get("group_by"):
         return ("app", "model")
     if names == ["none"]:
         return ()
     for name in names:
-        if name in DIMENSIONS and name not in allowed:
-            raise QueryError("dimension_not_aggregated", _not_aggregated(name), "group_by")
-        if name not in allowed:
-            possible = f"expected a comma list of {', '.join(allowed)}, or none"
+        if name not in GROUPS:
+            possible = f"expected a comma list of {', '.join(GROUPS)}, or none"
             raise QueryError("invalid_parameter", f"group_by names {name!r:.60}, {possible}", "group_by")
     if len(set(names)) != len(names):
         raise QueryError("invalid_parameter", "group_by names a dimension twice", "group_by")
     return tuple(names)
+
+
+def app_of(parameters: Parameters) -> str | None:
+    """The value of `app` where it may be given once, as it is."""
+    values = _filter(parameters, "app") if "app" in parameters else frozenset()
+    if len(parameters.get("app", ())) > 1:
+        raise QueryError("invalid_parameter", f"app is given {len(parameters['app'])} times, expected once", "app")
+    return next(iter(values), None)
+
+
+def filters_of(parameters: Parameters, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The allowed values of each of `names` that is given."""
+    return {name: _filter(parameters, name) for name in names if name in parameters}
 
 
 def _filter(parameters: Parameters, name: str) -> frozenset[str]:
@@ -130,10 +224,6 @@ def _filter(parameters: Parameters, name: str) -> frozenset[str]:
     if name == "app" and any(len(escape_key(value)) > MAX_ESCAPED_LENGTH for value in values):
         raise QueryError("invalid_parameter", "app is longer than the name of any app can be", name)
     return frozenset(values)
-
-
-def _not_aggregated(name: str) -> str:
-    return f"usage is not aggregated by {name}: an operator can add it to the setting AGGREGATE_DIMENSIONS"
 
 
 def moment(parameters: Parameters, name: str) -> datetime | None:
@@ -153,8 +243,12 @@ def moment(parameters: Parameters, name: str) -> datetime | None:
     return time
 
 
-def _floor_hour(time: datetime) -> datetime:
-    return time.replace(minute=0, second=0, microsecond=0)
+def full_hour(parameters: Parameters, name: str) -> datetime | None:
+    """A time that may be given and then lies on a full hour of UTC."""
+    time = moment(parameters, name)
+    if time is not None and time != time.replace(minute=0, second=0, microsecond=0):
+        raise QueryError("invalid_parameter", f"{name} is {_text(time)}, expected a full hour of UTC", name)
+    return time
 
 
 def _text(time: datetime) -> str:

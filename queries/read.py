@@ -1,51 +1,83 @@
-"""The aggregate rows that a question needs, read from the partitions of its apps, several at a time."""
+"""The rows that a question needs, read from the partitions of its apps, several at a time, within bounds."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 
 from ledger.directory import Directory
-from ledger.rows import partition_key
+from ledger.rows import as_aggregate, call_of, partition_key
 from ledger.store import Entity, Store
 from models.errors import QueryError
 from queries.question import UsageQuery
-from queries.spans import Span, spans
+from queries.spans import Span, spans_of
 
 T = TypeVar("T")
 TakeRow = Callable[[str, Entity], None]
-"""Called with the app and the columns of each row, in no particular order."""
+"""Called with the app and the columns of each aggregate row, in no particular order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of one question: the rows that are read, how many of them may be of calls, the days of these, the ranges of rows
+    asked for, the seconds it may take; and how many days the rows of calls are kept."""
+
+    max_entities: int
+    max_calls: int
+    max_call_days: int
+    max_requests: int
+    max_seconds: int
+    call_retention_days: int
 
 
 class UsageReader:
-    """Reads at most `max_entities` rows a question, `concurrency` requests at once."""
+    """Reads within `bounds`, `concurrency` requests at once. Raises StoreBusy when the tables do not answer."""
 
-    def __init__(self, usage: Store, directory: Directory, *, concurrency: int, max_entities: int):
+    def __init__(self, usage: Store, directory: Directory, *, concurrency: int, bounds: Bounds):
         self._usage = usage
         self._directory = directory
         self._concurrency = concurrency
-        self._max_entities = max_entities
+        self._bounds = bounds
 
-    async def read(self, query: UsageQuery, take: TakeRow) -> int:
-        """Give `take` every row of the question's range and apps; returns how many there were.
+    async def read(self, query: UsageQuery, take: TakeRow, now: datetime) -> int:
+        """Give `take` every row of the question's range and apps, a call as a row over itself. Returns how many rows
+        there were. Raises QueryError for what lies beyond the bounds."""
+        needed = spans_of(query)
+        calls = [span for span in needed if span.level == "c"]
+        if calls:
+            self._refuse_many_days(query, calls)
+            await refuse_purged(self._directory, self._bounds, calls[0].start, now)
+        apps = await self._apps(query, {span.month for span in needed})
+        requests = sum(len(apps[span.month]) for span in needed)
+        if requests > self._bounds.max_requests:
+            raise _too_much(f"{requests} ranges of rows", f"the most is {self._bounds.max_requests}")
+        return await self._read(((app, span) for span in needed for app in apps[span.month]), take)
 
-        Raises QueryError when there are more than the bound, StoreBusy when the tables do not answer.
-        """
-        read = 0
+    async def _read(self, requests: Iterable[tuple[str, Span]], take: TakeRow) -> int:
+        rows = calls = 0
 
         async def one(request: tuple[str, Span]) -> None:
-            nonlocal read
+            nonlocal rows, calls
             app, span = request
             first, after = span.row_keys
-            async for row in self._usage.range(partition_key(app, span.month), first, after):
-                read += 1
-                if read > self._max_entities:
-                    raise _too_many(self._max_entities)
-                take(app, row.columns)
+            async for row in self._usage.range(partition_key(app, span.month), first, after, times=span.times):
+                rows += 1
+                if rows > self._bounds.max_entities:
+                    raise _too_much(f"more than {self._bounds.max_entities} rows of the table")
+                if span.level != "c":
+                    take(app, row.columns)
+                    continue
+                calls += 1
+                if calls > self._bounds.max_calls:
+                    raise _too_much(f"the rows of more than {self._bounds.max_calls} calls")
+                call = call_of(row.columns)
+                if call.stage != "moved":
+                    take(app, as_aggregate(call))
 
-        needed = list(spans(query.start, query.end, query.granularity))
-        apps = await self._apps(query, {span.month for span in needed})
-        await _each(((app, span) for span in needed for app in apps[span.month]), one, self._concurrency)
-        return read
+        await each(requests, one, self._concurrency)
+        return rows
 
     async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, list[str]]:
         """The apps to ask for in each month: those of the filter, else all that had calls."""
@@ -55,8 +87,59 @@ class UsageReader:
         found = await asyncio.gather(*(self._directory.apps(month) for month in ordered))
         return dict(zip(ordered, found, strict=True))
 
+    def _refuse_many_days(self, query: UsageQuery, calls: Sequence[Span]) -> None:
+        days = len({day for span in calls for day in _days(span)})
+        if days <= self._bounds.max_call_days:
+            return
+        bound = f"this takes {days} days of them, the most is {self._bounds.max_call_days}"
+        if query.from_calls:
+            names = ", ".join(query.from_calls)
+            raise QueryError(
+                "dimension_not_aggregated",
+                f"usage is not summed up by {names}, so it is added up from the rows of calls: {bound}. Ask for a "
+                "shorter range; an operator can add it to the setting AGGREGATE_DIMENSIONS",
+                query.from_calls[0] if query.from_calls[0] in query.filters else "group_by",
+            )
+        raise QueryError(
+            "zone_not_aggregated",
+            f"usage is summed up by the hours of UTC; in {query.zone.key} buckets begin inside of them, which only the "
+            f"rows of calls tell apart: {bound}. Ask for a shorter range or a coarser granularity, or leave tz out",
+            "tz",
+        )
 
-async def _each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]], concurrency: int) -> None:
+
+async def refuse_purged(directory: Directory, bounds: Bounds, start: datetime, now: datetime) -> None:
+    """Raises QueryError for a range that needs the rows of calls which are not kept any more."""
+    through = await directory.purged_through()
+    oldest = (now - timedelta(days=bounds.call_retention_days)).date()
+    kept = datetime.combine(oldest if through is None else max(oldest, through + timedelta(days=1)), time(), UTC)
+    if start < kept:
+        raise QueryError(
+            "calls_not_kept",
+            f"this needs the rows of calls from {start:%Y-%m-%dT%H:%MZ} on; they are kept for "
+            f"{bounds.call_retention_days} days, now since {kept:%Y-%m-%dT%H:%MZ}",
+            "from",
+        )
+
+
+@asynccontextmanager
+async def in_time(seconds: int) -> AsyncIterator[None]:
+    """Raises QueryError when what is done in it takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise QueryError(
+            "too_slow", f"the answer took more than {seconds} seconds: ask for less, or try again", None, 503
+        ) from None
+
+
+def _days(span: Span) -> list[date]:
+    first = span.start.date()
+    return [first + timedelta(days=number) for number in range(span.days)]
+
+
+async def each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]], concurrency: int) -> None:
     """Do all, so many at once; the first failure ends the others and is raised as it is."""
     left = iter(items)
 
@@ -72,10 +155,10 @@ async def _each(items: Iterable[T], do: Callable[[T], Coroutine[Any, Any, None]]
         raise failures.exceptions[0] from None
 
 
-def _too_many(bound: int) -> QueryError:
+def _too_much(needed: str, bound: str = "") -> QueryError:
     return QueryError(
         "too_much_to_read",
-        f"the answer needs more than {bound} rows of the table: ask for a shorter range, a coarser granularity or "
-        "fewer apps",
+        f"the answer needs {needed}{bound and ', '}{bound}: ask for a shorter range, a coarser granularity or fewer "
+        "apps",
         "from",
     )

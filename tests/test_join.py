@@ -413,8 +413,15 @@ async def test_calls_of_two_apps_with_one_id_are_two_calls(azurite: Azurite, tog
 class ExactlyThere(FaultyStore):
     """Faults only where one row is read or written: the timer's look at each bucket is the same request 16 times."""
 
-    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
-        return self._store.range(partition_key, start, end, select)
+    def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
+        return self._store.range(partition_key, start, end, select, times)
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])

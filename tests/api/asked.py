@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
@@ -50,6 +50,25 @@ async def ask(endpoint: str, parameters: Parameters | str = "", headers: Mapping
     query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
     url = f"https://usage.example.net/api/{endpoint}" + (f"?{query}" if query else "")
     return await _answer(endpoint, func.HttpRequest("GET", url, headers=headers, params={}, route_params={}, body=b""))
+
+
+async def ask_one(
+    endpoint: str,
+    path: str,
+    name: str,
+    part: str,
+    parameters: Parameters | str = "",
+    *,
+    method: str = "GET",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """A request to /api/{path}/{part}, with `part` under `name` in the route. What is no bytes is sent as JSON."""
+    query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
+    url = f"https://usage.example.net/api/{path}/{quote(part, safe='')}" + (f"?{query}" if query else "")
+    sent = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = func.HttpRequest(method, url, headers=headers, params={}, route_params={name: part}, body=sent)
+    return await _answer(endpoint, request)
 
 
 async def post(body: object, headers: Mapping[str, str] | None = None) -> Reply:

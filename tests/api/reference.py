@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from tests.support.events import usage_event
 
@@ -118,13 +119,14 @@ class MadeCall:
 
 @dataclass(frozen=True)
 class Question:
-    """A question to /api/usage; `group_by` None leaves the parameter out."""
+    """A question to /api/usage; `group_by` None leaves the parameter out, and so does UTC `tz`."""
 
     start: datetime
     end: datetime
     granularity: str
     group_by: tuple[str, ...] | None
     filters: Mapping[str, Sequence[str]]
+    tz: str = "UTC"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,6 +138,8 @@ class Question:
             "to": self.end.isoformat(),
             "granularity": self.granularity,
         }
+        if self.tz != "UTC":
+            asked["tz"] = self.tz
         if self.group_by is not None:
             asked["group_by"] = ",".join(self.group_by) or "none"
         return {**asked, **{name: list(values) for name, values in self.filters.items()}}
@@ -151,35 +155,46 @@ class Expected(NamedTuple):
 
 
 def bucket(time: datetime, question: Question, start: datetime) -> datetime:
-    hour = time.replace(minute=0, second=0, microsecond=0)
+    """On the zone's own clock; hours that a clock shows twice are told apart by their offset."""
+    zone = ZoneInfo(question.tz)
+    hour = time.astimezone(zone).replace(minute=0, second=0, microsecond=0)
     return {
         "hour": hour,
-        "day": hour.replace(hour=0),
-        "month": hour.replace(day=1, hour=0),
-        "total": start,
+        "day": hour.replace(hour=0, fold=0),
+        "month": hour.replace(day=1, hour=0, fold=0),
+        "total": start.astimezone(zone),
     }[question.granularity]
+
+
+def shown(time: datetime, question: Question) -> str:
+    """As an answer shows it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if question.tz == "UTC" else time.astimezone(ZoneInfo(question.tz)).isoformat()
 
 
 def expected(calls: Sequence[MadeCall], question: Question) -> Expected:
     """The answer, over a range that is widened to full hours. `calls` are those of each row."""
-    start = question.start.replace(minute=0, second=0, microsecond=0)
-    end = question.end.replace(minute=0, second=0, microsecond=0)
+    start = full_hour(question.start, question.tz)
+    end = full_hour(question.end, question.tz)
     end += HOUR * (end < question.end)
     groups: dict[tuple[Any, ...], list[MadeCall]] = defaultdict(list)
     for call in calls:
         passes = all(call.dimension(name) in values for name, values in question.filters.items())
         if passes and start <= call.time < end:
             group = tuple(call.dimension(name) for name in question.names)
-            groups[bucket(call.time, question, start), group].append(call)
+            groups[bucket(call.time, question, start).astimezone(UTC), group].append(call)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0], [(name is not None, name) for name in item[0][1]]))
     rows = [
-        {"start": f"{time:%Y-%m-%dT%H:%M:%SZ}", **dict(zip(question.names, group, strict=True)), **summed(members)}
+        {"start": shown(time, question), **dict(zip(question.names, group, strict=True)), **summed(members)}
         for (time, group), members in ordered
     ]
     members = [call for _, found in ordered for call in found]
     reported = sum(call.tokens is not None for call in members)
     coverage = reported / len(members) if members else None
     return Expected(start, end, rows, summed(members), [found for _, found in ordered], coverage)
+
+
+def full_hour(time: datetime, tz: str) -> datetime:
+    return time.astimezone(ZoneInfo(tz)).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def summed(calls: Sequence[MadeCall]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from tests.api.conftest import Configure
 from tests.queries.filled import fill
 from tests.support.events import usage_event
 
+NOTHING_ENTERED = dict.fromkeys(("display_name", "owner", "cost_center", "etag"))
 JANUARY_TO_MARCH = "from=2024-01-01T00:00:00Z&to=2024-04-01T00:00:00Z"
 
 
@@ -36,8 +37,8 @@ async def test_apps_are_listed_with_their_months(filled: None) -> None:
     assert reply.json == {
         "months": ["2024-01", "2024-02", "2024-03"],
         "apps": [
-            {"app": "=cmd/\\#?%'", "months": ["2024-03"]},
-            {"app": "app-1", "months": ["2024-01", "2024-03"]},
+            {"app": "=cmd/\\#?%'", "months": ["2024-03"], **NOTHING_ENTERED},
+            {"app": "app-1", "months": ["2024-01", "2024-03"], **NOTHING_ENTERED},
         ],
     }
 
@@ -52,6 +53,7 @@ async def test_models_are_listed_with_the_deployments_they_answered_for_the_unna
             {"model": "gpt", "deployments": ["chat", "chat-2"]},
             {"model": 'm"1', "deployments": []},
         ],
+        "aliases": [],
     }
 
 
@@ -67,7 +69,7 @@ async def test_by_default_the_last_31_days_are_listed(configure: Configure) -> N
     shown = (await ask("apps")).json
     assert shown["months"][-1] == f"{now:%Y-%m}"
     assert len(shown["months"]) in (2, 3)
-    assert shown["apps"] == [{"app": "now", "months": [f"{now:%Y-%m}"]}]
+    assert shown["apps"] == [{"app": "now", "months": [f"{now:%Y-%m}"], **NOTHING_ENTERED}]
 
 
 @pytest.mark.parametrize("endpoint", ["apps", "models"])

@@ -1,9 +1,10 @@
 """GET /api/usage: exactly what the calls add up to, in JSON and CSV, and clear errors."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +17,7 @@ from local.azurite import Azurite
 from tests.api.asked import Reply, ask
 from tests.api.conftest import Configure
 from tests.api.reference import HOUR, MadeCall, Question, Tokens, expected, percentile_bounds, utc
+from tests.api.reference import shown as in_zone
 from tests.queries.filled import EXTRA_DIMENSIONS, environment, fill
 from tests.support.events import usage_event
 
@@ -33,6 +35,17 @@ DEPLOYMENTS = (None, "chat", "+chat")
 PRODUCTS = (None, "gold")
 STREAMS = (None, True, False)
 STATUSES = (None, 200, 429)
+ZONES = (
+    "Europe/Berlin",
+    "America/New_York",
+    "Pacific/Kiritimati",
+    "Asia/Kolkata",
+    "America/St_Johns",
+    "Asia/Kathmandu",
+)
+TWO_MONTHS = "from=2024-01-01T00:00:00Z&to=2024-02-29T00:00:00Z"
+MONEY = ("cost", "approximate_cost", "unpriced_tokens", "unpriced_audio_seconds")
+"""tests/api/test_costs.py is about these."""
 FIRST, LAST = utc(2023, 12, 30), utc(2024, 3, 2)
 EDGES = (
     utc(2023, 12, 31, 23, 59, 59, 999_999),
@@ -89,14 +102,16 @@ def questions(draw: st.DrawFn) -> Question:
         for name in draw(st.lists(st.sampled_from(list(VALUES)), unique=True, max_size=2))
     }
     granularity = draw(st.sampled_from(["hour", "day", "month", "total"]))
-    return Question(start, end, granularity, draw(st.none() | group_by), filters)
+    tz = draw(st.just("UTC") | st.sampled_from(ZONES))
+    return Question(start, end, granularity, draw(st.none() | group_by), filters, tz)
 
 
 def check(reply: Reply, calls: list[MadeCall], question: Question) -> None:
     """The answer is exactly the reference's."""
     assert reply.status == 200, reply
     shown, wanted = reply.json, expected(calls, question)
-    assert (shown["from"], shown["to"]) == (f"{wanted.start:%Y-%m-%dT%H:%M:%SZ}", f"{wanted.end:%Y-%m-%dT%H:%M:%SZ}")
+    assert (shown["from"], shown["to"]) == (in_zone(wanted.start, question), in_zone(wanted.end, question))
+    assert shown["tz"] == question.tz
     assert (shown["granularity"], tuple(shown["group_by"])) == (question.granularity, question.names)
     assert [without_latency(row) for row in shown["rows"]] == [{**row, "audio_seconds": 0} for row in wanted.rows]
     assert without_latency(shown["totals"]) == {**wanted.totals, "audio_seconds": 0}
@@ -110,13 +125,14 @@ def check(reply: Reply, calls: list[MadeCall], question: Question) -> None:
 
 
 def without_latency(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "latency_ms"}
+    return {name: value for name, value in row.items() if name not in ("latency_ms", *MONEY)}
 
 
 def as_cells(row: dict[str, Any]) -> dict[str, str]:
     """A row of the JSON answer as the CSV must show it."""
     latency = {f"latency_ms_{name}": value for name, value in row["latency_ms"].items()}
-    cells = {name: "" if value is None else str(value) for name, value in (without_latency(row) | latency).items()}
+    shown = without_latency(row) | {name: row[name] for name in MONEY} | latency
+    cells = {name: "" if value is None else str(value) for name, value in shown.items()}
     return {name: f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for name, cell in cells.items()}
 
 
@@ -131,12 +147,52 @@ async def test_any_question_over_any_calls_is_answered_as_the_calls_add_up(
     configure: Configure, calls: list[MadeCall], asked: list[Question]
 ) -> None:
     """Rows, totals, coverage and percentiles by brute force over the calls; the CSV shows the JSON's figures."""
-    await fill(await configure(), [(call.event(), call.partition) for call in calls])
+    found = await configure(QUERY_MAX_CALL_DAYS="400")
+    await fill(found, [(call.event(), call.partition) for call in calls])
     for question in asked:
         check(await ask("usage", question.parameters()), calls, question)
     in_json = await ask("usage", asked[0].parameters())
     in_csv = await ask("usage", {**asked[0].parameters(), "format": "csv"})
     assert in_csv.csv == [as_cells(row) for row in in_json.json["rows"]]
+
+
+@settings(
+    max_examples=10,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    calls=st.lists(made_calls, min_size=4, max_size=16),
+    question=questions(),
+    order_by=st.sampled_from(["start", "calls", "total_tokens", "latency_ms_p95", "missing_truncated"]),
+    sign=st.sampled_from(["", "-"]),
+    limit=st.integers(1, 5),
+)
+async def test_pages_are_the_whole_answer_in_any_order(
+    configure: Configure, calls: list[MadeCall], question: Question, order_by: str, sign: str, limit: int
+) -> None:
+    """Every row on one page, none twice, and every page with the totals of the whole."""
+    await fill(await configure(QUERY_MAX_CALL_DAYS="400"), [(call.event(), call.partition) for call in calls])
+    whole = (await ask("usage", question.parameters())).json
+    parameters = {**question.parameters(), "order_by": sign + order_by, "limit": str(limit)}
+    rows: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await ask("usage", {**parameters, **cursor})).json
+        rows += page["rows"]
+        assert page["totals"] == whole["totals"]
+        if page["next_cursor"] is None:
+            break
+        assert len(page["rows"]) == limit
+        cursor = {"cursor": page["next_cursor"]}
+    assert sorted(map(json.dumps, rows)) == sorted(map(json.dumps, whole["rows"]))
+    if order_by == "start":
+        buckets = [datetime.fromisoformat(row["start"]) for row in rows]
+        assert buckets == sorted(buckets, reverse=sign == "-")
+        return
+    figures = [row["latency_ms"]["p95"] if order_by == "latency_ms_p95" else row[order_by] for row in rows]
+    known = [figure for figure in figures if figure is not None]
+    assert figures == sorted(known, reverse=sign == "-") + [None] * (len(figures) - len(known))
 
 
 ONE_DAY = {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z", "granularity": "day"}
@@ -282,8 +338,16 @@ class TestMistakes:
             ("granularity=week", "invalid_parameter", "granularity"),
             ("granularity=day&granularity=hour", "invalid_parameter", "granularity"),
             ("group_by=team", "invalid_parameter", "group_by"),
-            ("group_by=user", "dimension_not_aggregated", "group_by"),
-            ("user=me", "dimension_not_aggregated", "user"),
+            (f"{TWO_MONTHS}&group_by=user", "dimension_not_aggregated", "group_by"),
+            (f"{TWO_MONTHS}&user=me", "dimension_not_aggregated", "user"),
+            (f"{TWO_MONTHS}&granularity=day&tz=Asia/Kolkata", "zone_not_aggregated", "tz"),
+            ("from=2014-01-01T00:00:00Z&to=2014-01-02T00:00:00Z&user=me", "calls_not_kept", "from"),
+            ("from=2014-01-01T00:00:00Z&to=2014-01-02T00:00:00Z&tz=Asia/Kolkata", "calls_not_kept", "from"),
+            ("tz=Europe/Berln", "invalid_parameter", "tz"),
+            ("order_by=tokens", "invalid_parameter", "order_by"),
+            ("limit=0", "invalid_parameter", "limit"),
+            ("cursor=", "invalid_parameter", "cursor"),
+            ("cursor=AAAA", "invalid_cursor", "cursor"),
             ("app", "invalid_parameter", "app"),
             ("=x", "unknown_parameter", ""),
         ],
@@ -311,7 +375,132 @@ class TestMistakes:
         assert len(reply.error["message"]) < 300
 
 
+class TestCursor:
+    QUESTION: ClassVar = {
+        "from": "2024-02-29T00:00:00Z",
+        "to": "2024-03-01T00:00:00Z",
+        "limit": "2",
+        "order_by": "-calls",
+    }
+
+    async def test_a_cursor_serves_its_own_question_only(self, hostile: None) -> None:
+        """Another filter, range, order or endpoint, a changed or cut cursor: each is refused in the same words."""
+        cursor = (await ask("usage", self.QUESTION)).json["next_cursor"]
+        for changes in ({}, {"limit": "3"}, {"format": "csv"}, {"code": "some-key"}):
+            assert (await ask("usage", {**self.QUESTION, **changes, "cursor": cursor})).status == 200
+        forged = [
+            cursor[:-1],
+            cursor + "=",
+            cursor + "A",
+            "x" + cursor[1:],
+            cursor[:30] + ("A" if cursor[30] != "A" else "B") + cursor[31:],
+            "é",
+            "=" * 9,
+        ]
+        others: list[dict[str, str]] = [
+            *({"cursor": text} for text in forged),
+            *(
+                {"cursor": cursor, **change}
+                for change in ({"app": "app-1"}, {"order_by": "calls"}, {"to": "2024-02-29T23:00:00Z"}, {"model": "x"})
+            ),
+        ]
+        for change in others:
+            reply = await ask("usage", {**self.QUESTION, **change})
+            assert (reply.status, reply.error["code"], reply.error["parameter"]) == (400, "invalid_cursor", "cursor")
+
+    async def test_the_range_of_the_first_page_holds_for_all(self, configure: Configure) -> None:
+        """Without `from` and `to` they are those of the moment the first page was asked for."""
+        now = datetime.now(UTC)
+        await fill(await configure(), [(usage_event(app_id=app, timestamp=now.isoformat()), "0") for app in "ab"])
+        first = await ask("usage", {"limit": "1"})
+        services.now, real = (lambda: now + timedelta(days=3)), services.now
+        try:
+            second = await ask("usage", {"limit": "1", "cursor": first.json["next_cursor"]})
+        finally:
+            services.now = real
+        assert [row["app"] for row in (*first.json["rows"], *second.json["rows"])] == ["a", "b"]
+        assert (first.json["from"], first.json["to"]) == (second.json["from"], second.json["to"])
+
+    async def test_instances_share_the_key_and_csv_gives_the_cursor_in_a_header(
+        self, configure: Configure, azurite: Azurite
+    ) -> None:
+        tables = environment(azurite)["TABLE_PREFIX"]
+        events = [(usage_event(app_id=app, timestamp="2024-02-29T12:00:00Z"), "0") for app in "abc"]
+        await fill(await configure(TABLE_PREFIX=tables), events)
+        question = {**self.QUESTION, "format": "csv"}
+        first = await ask("usage", question)
+        await configure(TABLE_PREFIX=tables)  # as after a restart
+        second = await ask("usage", {**question, "cursor": first.headers["X-Next-Cursor"]})
+        assert [row["app"] for row in (*first.csv, *second.csv)] == ["a", "b", "c"]
+        assert "X-Next-Cursor" not in second.headers
+
+
+class TestZones:
+    async def test_a_day_in_berlin_has_23_hours_when_clocks_go_forward(self, configure: Configure) -> None:
+        first, last = utc(2024, 3, 30, 23), utc(2024, 3, 31, 21)
+        times = [first - HOUR, first, last, last + HOUR]
+        await fill(await configure(), [(usage_event(timestamp=time.isoformat()), "0") for time in times])
+        query = "from=2024-03-30T00:00:00%2B01:00&to=2024-04-02T00:00:00%2B02:00&granularity=day&tz=Europe/Berlin"
+        shown = (await ask("usage", query)).json
+        assert [(row["start"], row["calls"]) for row in shown["rows"]] == [
+            ("2024-03-30T00:00:00+01:00", 1),
+            ("2024-03-31T00:00:00+01:00", 2),
+            ("2024-04-01T00:00:00+02:00", 1),
+        ]
+        assert shown["source"] == "aggregates"
+
+    async def test_a_day_in_india_begins_inside_an_hour_and_is_exact_all_the_same(self, configure: Configure) -> None:
+        """18:30 UTC: the hour is split between two days by its calls, the others come from sums."""
+        times = [
+            utc(2024, 2, 28, 18, 29, 59),
+            utc(2024, 2, 28, 18, 30),
+            utc(2024, 2, 29, 18, 29),
+            utc(2024, 2, 29, 18, 30),
+        ]
+        await fill(await configure(), [(usage_event(timestamp=time.isoformat()), "0") for time in times])
+        query = "from=2024-02-28T00:00:00%2B05:30&to=2024-03-02T00:00:00%2B05:30&granularity=day&tz=Asia/Kolkata"
+        shown = (await ask("usage", query)).json
+        assert [(row["start"][:10], row["calls"]) for row in shown["rows"]] == [
+            ("2024-02-28", 1),
+            ("2024-02-29", 2),
+            ("2024-03-01", 1),
+        ]
+        assert shown["source"] == "both"
+
+
 class TestBounds:
+    async def test_the_rows_of_calls_their_days_the_ranges_and_the_time_are_bounded(
+        self, configure: Configure, azurite: Azurite
+    ) -> None:
+        tables = environment(azurite)["TABLE_PREFIX"]
+        events = [(usage_event(timestamp="2024-02-29T12:00:00Z", user_id=f"u{number}"), "0") for number in range(101)]
+        await fill(await configure(TABLE_PREFIX=tables), events)
+        by_user = {**ONE_DAY, "group_by": "user"}
+        assert len((await ask("usage", by_user)).json["rows"]) == 101
+
+        await configure(TABLE_PREFIX=tables, QUERY_MAX_CALLS="100", QUERY_MAX_CALL_DAYS="1", QUERY_MAX_REQUESTS="100")
+        reply = await ask("usage", by_user)
+        assert (reply.status, reply.error["code"]) == (400, "too_much_to_read")
+        assert "100 calls" in reply.error["message"]
+        reply = await ask("usage", {**by_user, "to": "2024-03-01T01:00:00Z"})
+        assert (reply.status, reply.error["code"]) == (400, "dimension_not_aggregated")
+        assert "2 days" in reply.error["message"]
+        reply = await ask("usage", {**ONE_DAY, "from": "2024-01-01T00:00:00Z", "app": [f"{n}" for n in range(60)]})
+        assert (reply.status, reply.error["code"]) == (400, "too_much_to_read")
+        assert "120 ranges" in reply.error["message"]
+
+    async def test_an_answer_that_takes_too_long_is_given_up(self, configure: Configure) -> None:
+        found = await configure(QUERY_MAX_SECONDS="1")
+
+        async def stuck(month: str) -> list[str]:
+            await asyncio.Event().wait()
+            return []
+
+        found.directory.apps = stuck  # type: ignore[method-assign]
+        reply = await ask("usage")
+        assert (reply.status, reply.error["code"]) == (503, "too_slow")
+        assert "1 second" in reply.error["message"]
+
     async def test_more_rows_than_a_page_are_all_read_and_the_bounds_are_named_errors(
         self, configure: Configure, azurite: Azurite
     ) -> None:
@@ -351,10 +540,14 @@ async def test_tables_that_are_not_there_yet_give_an_empty_answer(configure: Con
     assert (await ask("usage", "app=x&format=csv")).csv == []
 
 
-async def test_dimensions_that_are_not_configured_are_no_parameters(configure: Configure) -> None:
-    await configure(AGGREGATE_DIMENSIONS="")
-    for query in ("group_by=product", "product=gold"):
-        assert (await ask("usage", query)).error["code"] == "dimension_not_aggregated"
+async def test_dimensions_that_are_not_configured_are_answered_from_calls(configure: Configure) -> None:
+    await fill(await configure(AGGREGATE_DIMENSIONS=""), [(usage_event(timestamp="2024-02-29T12:00:00Z"), "0")])
+    for query in ({"group_by": "product"}, {"group_by": "product", "product": "gold"}):
+        shown = (await ask("usage", {**ONE_DAY, **query})).json
+        assert (shown["source"], shown["not_aggregated"]) == ("calls", {})
+        assert [(row["product"], row["calls"], row["total_tokens"]) for row in shown["rows"]] == [("gold", 1, 15)]
+    assert (await ask("usage", ONE_DAY)).json["source"] == "aggregates"
+    assert (await ask("usage", {**ONE_DAY, "product": "silver"})).json["rows"] == []
 
 
 async def test_the_answer_needs_no_binding(configure: Configure) -> None:

@@ -35,8 +35,14 @@ PARTITION = "3"
 
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
+    "calls": ("GET", "calls", "FUNCTION"),
+    "call": ("GET", "calls/{request_id}", "FUNCTION"),
+    "prices": ("GET", "prices", "FUNCTION"),
+    "price": ("GET PUT DELETE", "prices/{id}", "FUNCTION"),
     "apps": ("GET", "apps", "FUNCTION"),
     "models": ("GET", "models", "FUNCTION"),
+    "app_entry": ("GET PUT", "apps/{app}", "FUNCTION"),
+    "model_entry": ("GET PUT", "models/{deployment}", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
     "dead_letters": ("GET", "dead-letters", "FUNCTION"),
     "dead_letter": ("GET", "dead-letters/{id}", "FUNCTION"),
@@ -129,13 +135,13 @@ def test_the_timer_settles_what_waits_every_minute(functions: dict[str, Message]
 
 @pytest.mark.parametrize("name", HTTP_FUNCTIONS)
 def test_the_api_has_its_routes_and_keys(functions: dict[str, Message], name: str) -> None:
-    method, route, auth_level = HTTP_FUNCTIONS[name]
+    methods, route, auth_level = HTTP_FUNCTIONS[name]
     trigger, response = _bindings(functions[name])
     assert trigger == {
         "type": "httpTrigger",
         "direction": "IN",
         "name": "req",
-        "methods": [method],
+        "methods": methods.split(),
         "route": route,
         "authLevel": auth_level,
     }

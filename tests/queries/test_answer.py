@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ledger.store import Entity
 from models.errors import QueryError
+from prices.book import PriceBook
+from prices.entry import read_entry
 from queries.answer import Answer, Fold
 from queries.question import UsageQuery
 
@@ -21,6 +23,7 @@ QUERY = UsageQuery(
     filters={},
 )
 
+UNPRICED = PriceBook({}, None)
 APPS = ("a", "b")
 MODELS = (None, "m1", "m2")
 
@@ -31,8 +34,10 @@ def row(day: int = 1, model: str | None = "m1", **counters: int) -> Entity:
     return columns if model is None else {**columns, "model": model}
 
 
-def answered(query: UsageQuery, rows: list[tuple[str, Entity]], max_rows: int = 1000) -> Answer:
-    fold = Fold(query, max_rows)
+def answered(
+    query: UsageQuery, rows: list[tuple[str, Entity]], max_rows: int = 1000, book: PriceBook = UNPRICED
+) -> Answer:
+    fold = Fold(query, max_rows, book)
     for app, columns in rows:
         fold.take(app, columns)
     return fold.answer()
@@ -133,3 +138,17 @@ def test_calls_summed_up_before_a_dimension_was_told_apart_are_counted_and_named
     assert filtered.not_aggregated == {"region": 3}
     assert filtered.totals["calls"] == 5
     assert answered(QUERY, rows).not_aggregated == {}
+
+
+def test_each_price_is_charged_in_its_time_and_what_has_none_is_named() -> None:
+    entries = {
+        "before": {"model": "m1", "valid_to": "2026-11-02T00:00:00Z", "per_million": {"prompt_tokens": "2"}},
+        "after": {"model": "m1", "valid_from": "2026-11-02T00:00:00Z", "per_million": {"prompt_tokens": "3"}},
+    }
+    book = PriceBook({name: read_entry(entry) for name, entry in entries.items()}, None)
+    million: dict[str, Any] = {"prompt_tokens": 1_000_000, "total_tokens": 1_000_000}
+    rows = [("a", row(1, **million)), ("a", row(2, **million)), ("a", row(2, "m2", **million))]
+    answer = answered(replace(QUERY, group_by=("model",), granularity="total"), rows, book=book)
+    money = [(found["model"], found["cost"], found["unpriced_tokens"]) for found in answer.rows]
+    assert money == [("m1", "5", 0), ("m2", None, 1_000_000)]
+    assert (answer.totals["cost"], answer.totals["unpriced_tokens"]) == ("5", 1_000_000)

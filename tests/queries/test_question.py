@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
-from queries.question import MAX_FILTER_VALUES, UsageQuery, usage_query
+from queries.answer import FIGURES
+from queries.question import MAX_FILTER_VALUES, Terms, UsageQuery, usage_query
 
 NOW = datetime(2026, 11, 20, 12, 34, 56, 789000, tzinfo=UTC)
 CONFIGURED = ("deployment", "product")
@@ -18,7 +19,11 @@ MAX_DAYS = 800
 
 def asked(query: str, *, max_days: int = MAX_DAYS) -> UsageQuery:
     """A query string as `/api/usage` reads it, at NOW."""
-    return usage_query(parse_qs(query, keep_blank_values=True), NOW, CONFIGURED, max_days)
+    return usage_query(parse_qs(query, keep_blank_values=True), NOW, terms(max_days))
+
+
+def terms(max_days: int = MAX_DAYS) -> Terms:
+    return Terms(CONFIGURED, FIGURES, max_days, max_rows=1000)
 
 
 def refused(query: str, *, max_days: int = MAX_DAYS) -> QueryError:
@@ -170,17 +175,15 @@ class TestUnknownParameters:
 
     def test_a_very_long_name_is_not_repeated_whole(self) -> None:
         error = refused("x" * 5_000 + "=1")
-        assert len(str(error)) < 300
+        assert len(str(error)) < 400
         assert len(error.parameter or "") < 100
 
     @pytest.mark.parametrize("name", sorted(set(DIMENSIONS) - set(CONFIGURED)))
-    def test_a_dimension_that_is_not_configured_says_who_can_change_that(self, name: str) -> None:
-        by_filter, by_group = refused(f"{name}=x"), refused(f"group_by=app,{name}")
-        assert (by_filter.code, by_filter.parameter) == ("dimension_not_aggregated", name)
-        assert (by_group.code, by_group.parameter) == ("dimension_not_aggregated", "group_by")
-        for error in (by_filter, by_group):
-            assert name in str(error)
-            assert "AGGREGATE_DIMENSIONS" in str(error)
+    def test_a_dimension_that_is_not_configured_is_answered_from_calls(self, name: str) -> None:
+        assert asked(f"{name}=x").from_calls == asked(f"group_by=app,{name}").from_calls == (name,)
+
+    def test_configured_dimensions_are_answered_from_sums(self) -> None:
+        assert asked("group_by=app,model,deployment&product=x").from_calls == ()
 
 
 class TestGranularity:
@@ -214,7 +217,7 @@ class TestGroupBy:
     def test_unknown(self, value: str) -> None:
         error = refused(urlencode({"group_by": value}))
         assert (error.code, error.parameter) == ("invalid_parameter", "group_by")
-        assert "app, model, deployment, product" in str(error)
+        assert "app, model, cost_center, deployment" in str(error)
         assert "none" in str(error)
 
     @pytest.mark.parametrize("query", ["group_by=app,app", "group_by=app&group_by=app", "group_by=app,model, app"])
@@ -222,6 +225,58 @@ class TestGroupBy:
         error = refused(query)
         assert (error.code, error.parameter) == ("invalid_parameter", "group_by")
         assert "twice" in str(error)
+
+
+class TestZone:
+    def test_a_zone_is_an_iana_name(self) -> None:
+        assert asked("tz=Europe/Berlin").zone.key == "Europe/Berlin"
+        assert asked("tz=Etc/GMT%2B5").zone == asked("tz=Etc/GMT+5").zone
+
+    @pytest.mark.parametrize(
+        ("value", "hint"),
+        [
+            ("europe/berlin", "did you mean Europe/Berlin?"),
+            ("Europe/Berln", "did you mean Europe/Berlin?"),
+            ("+01:00", "IANA name"),
+            ("../../etc/passwd", "IANA name"),
+            ("/etc/localtime", "IANA name"),
+            ("Europe", "IANA name"),
+            ("Europe/Berlin\x00", "IANA name"),
+            ("x" * 2000, "IANA name"),
+        ],
+    )
+    def test_what_is_none_is_refused_with_the_nearest(self, value: str, hint: str) -> None:
+        error = refused(urlencode({"tz": value}))
+        assert (error.code, error.parameter) == ("invalid_parameter", "tz")
+        assert hint in str(error)
+
+    def test_a_range_is_widened_to_full_hours_of_the_zone(self) -> None:
+        query = asked("tz=Asia/Kolkata&from=2026-11-19T18:45:00Z&to=2026-11-20T18:30:00Z")
+        assert query.start == datetime(2026, 11, 19, 18, 30, tzinfo=UTC)
+        assert query.end == datetime(2026, 11, 20, 18, 30, tzinfo=UTC)
+
+
+class TestOrderAndLimit:
+    @pytest.mark.parametrize("figure", ["start", "calls", "total_tokens", "audio_seconds", "latency_ms_p95"])
+    def test_any_figure_orders_a_minus_turns_it_round(self, figure: str) -> None:
+        assert (asked(f"order_by={figure}").order_by, asked(f"order_by={figure}").descending) == (figure, False)
+        assert (asked(f"order_by=-{figure}").order_by, asked(f"order_by=-{figure}").descending) == (figure, True)
+
+    @pytest.mark.parametrize(
+        ("value", "hint"), [("total_token", "total_tokens?"), ("app", "such as"), ("--calls", "-calls?")]
+    )
+    def test_what_is_no_figure_is_refused_with_the_nearest(self, value: str, hint: str) -> None:
+        error = refused(f"order_by={value}")
+        assert (error.code, error.parameter) == ("invalid_parameter", "order_by")
+        assert hint in str(error)
+
+    def test_a_limit_is_a_whole_number_within_the_bound(self) -> None:
+        assert asked("limit=1").limit == 1
+        assert asked("limit=1000").limit == 1000
+        for value in ("0", "1001", "-1", "1.5", "ten", "٣", "1e2"):
+            error = refused(urlencode({"limit": value}))
+            assert (error.code, error.parameter) == ("invalid_parameter", "limit")
+            assert "1 to 1000" in str(error)
 
 
 class TestFilters:
@@ -248,7 +303,7 @@ class TestFilters:
         assert str(MAX_FILTER_VALUES) in str(error)
 
 
-@pytest.mark.parametrize("name", ["from", "to", "granularity"])
+@pytest.mark.parametrize("name", ["from", "to", "granularity", "tz", "order_by", "limit"])
 class TestSingleParameters:
     def test_empty(self, name: str) -> None:
         for query in (f"{name}=", name, f"{name}=%20"):
@@ -257,7 +312,7 @@ class TestSingleParameters:
             assert "empty" in str(error)
 
     def test_repeated(self, name: str) -> None:
-        value = "day" if name == "granularity" else "2026-11-20T10:00:00Z"
+        value = {"granularity": "day", "tz": "UTC", "order_by": "calls", "limit": "9"}.get(name, "2026-11-20T10:00:00Z")
         error = refused(urlencode([(name, value), (name, value)]))
         assert (error.code, error.parameter) == ("invalid_parameter", name)
         assert "2 times" in str(error)
@@ -281,11 +336,11 @@ class TestSingleParameters:
 def test_whatever_is_asked_gets_a_query_or_an_error_with_a_code(parameters: dict[str, list[str]]) -> None:
     """No parameter can break the reader, and what it accepts lies on full hours within the bound."""
     try:
-        query = usage_query(parameters, NOW, CONFIGURED, MAX_DAYS)
+        query = usage_query(parameters, NOW, terms())
     except QueryError as error:
         assert error.code
         assert 400 <= error.status < 500
-        assert len(str(error)) < 500
+        assert len(str(error)) < 600
     else:
         assert query.start < query.end
         assert query.end - query.start <= timedelta(days=MAX_DAYS, hours=2)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
@@ -12,9 +13,10 @@ from ledger.rows import partition_key
 from ledger.store import Row, Store, StoreBusy, Write
 from local.azurite import Azurite
 from models.errors import QueryError
-from queries.answer import Answer, Fold
-from queries.question import usage_query
-from queries.read import UsageReader
+from prices.book import PriceBook
+from queries.answer import FIGURES, Answer, Fold
+from queries.question import Terms, UsageQuery, usage_query
+from queries.read import Bounds, UsageReader
 from services import Services
 from tests.queries.filled import EXTRA_DIMENSIONS, environment, fill
 from tests.support.events import usage_event
@@ -42,12 +44,19 @@ class CountingStore:
     def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         raise AssertionError("a query never scans")
 
-    async def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+    async def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
         self.partitions.append(partition_key)
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         try:
-            async for row in self._store.range(partition_key, start, end, select):
+            async for row in self._store.range(partition_key, start, end, select, times):
                 self.row_keys.append(str(row.columns["RowKey"]))
                 yield row
         finally:
@@ -80,12 +89,26 @@ class Reading:
         self.store, self.rows, self.answer = store, rows, answer
 
 
-async def read(filled: Services, question: str, *, concurrency: int = 8, max_entities: int = 10_000) -> Reading:
-    now = datetime(2026, 11, 1, tzinfo=UTC)
-    query = usage_query(parse_qs(question), now, EXTRA_DIMENSIONS, 800)
-    store, fold = CountingStore(filled.usage), Fold(query, 10_000)
-    reader = UsageReader(store, filled.directory, concurrency=concurrency, max_entities=max_entities)
-    rows = await reader.read(query, fold.take)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+BOUNDS = Bounds(
+    max_entities=10_000,
+    max_calls=1_000,
+    max_call_days=31,
+    max_requests=1_000,
+    max_seconds=30,
+    call_retention_days=90,
+)
+
+
+def query_of(question: str) -> UsageQuery:
+    return usage_query(parse_qs(question), NOW, Terms(EXTRA_DIMENSIONS, FIGURES, 800, 10_000))
+
+
+async def read(filled: Services, question: str, *, concurrency: int = 8, **changes: int) -> Reading:
+    query = query_of(question)
+    store, fold = CountingStore(filled.usage), Fold(query, 10_000, PriceBook({}, None))
+    reader = UsageReader(store, filled.directory, concurrency=concurrency, bounds=replace(BOUNDS, **changes))
+    rows = await reader.read(query, fold.take, NOW)
     return Reading(store, rows, fold.answer())
 
 
@@ -151,18 +174,24 @@ async def test_the_first_failure_ends_the_whole_reading_as_itself(filled: Servic
 
     class Failing(CountingStore):
         async def range(
-            self, partition_key: str, start: str, end: str, select: Sequence[str] = ()
+            self,
+            partition_key: str,
+            start: str,
+            end: str,
+            select: Sequence[str] = (),
+            times: tuple[str, str] | None = None,
         ) -> AsyncIterator[Row]:
-            async for row in super().range(partition_key, start, end, select):
+            async for row in super().range(partition_key, start, end, select, times):
                 yield row
             if "new" in partition_key:
                 raise StoreBusy("503 ServerBusy")
 
-    query = usage_query(parse_qs(TWO_MONTHS), datetime(2026, 11, 1, tzinfo=UTC), EXTRA_DIMENSIONS, 800)
+    query = query_of(TWO_MONTHS)
     store = Failing(filled.usage)
     tasks_before = asyncio.all_tasks()
     with pytest.raises(StoreBusy):
-        await UsageReader(store, filled.directory, concurrency=2, max_entities=99).read(query, lambda app, row: None)
+        reader = UsageReader(store, filled.directory, concurrency=2, bounds=BOUNDS)
+        await reader.read(query, lambda app, row: None, NOW)
     assert asyncio.all_tasks() <= tasks_before
 
 

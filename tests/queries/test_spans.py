@@ -1,16 +1,19 @@
 """queries.spans: which rows answer a range. Checked against the keys under which the ledger really keeps its rows."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger.rows import Cell, aggregate_row_keys
-from queries.question import GRANULARITIES, Granularity
-from queries.spans import Span, bucket_start, row_time, spans
+from queries.buckets import GRANULARITIES, UTC_ZONE, Granularity, bucket_starts, cuts
+from queries.spans import Span, row_time
+from queries.spans import spans as spans_of_parts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LEVELS = ("h", "d", "m")
@@ -28,6 +31,10 @@ EDGES = [
     datetime(2100, 3, 1, tzinfo=UTC),
     datetime(2000, 1, 1, tzinfo=UTC),
 ]
+
+
+def spans(start: datetime, end: datetime, granularity: Granularity, zone: ZoneInfo = UTC_ZONE) -> list[Span]:
+    return spans_of_parts(cuts(start, end, granularity, zone), granularity)
 
 
 @st.composite
@@ -132,7 +139,8 @@ def test_a_bucket_begins_where_its_hour_day_or_month_begins(
             "month": hour.replace(day=1, hour=0),
             "total": start,
         }[granularity]
-        assert bucket_start(row_keys(hour)[span.level], granularity, start) == f"{expected:%Y-%m-%dT%H:%M:%SZ}"
+        starts = bucket_starts(start, end, granularity, UTC_ZONE)
+        assert starts[bisect_right(starts, row_time(row_keys(hour)[span.level])) - 1] == expected
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,38 @@ def test_800_days_take_few_spans() -> None:
 
 @pytest.mark.parametrize(
     ("row_key", "time"),
-    [("h|2024022923|x|hub-0", "2024022923"), ("d|20240229|x|a|b", "20240229"), ("m|202402|", "202402")],
+    [
+        ("c|202402292359|", datetime(2024, 2, 29, 23, 59, tzinfo=UTC)),
+        ("h|2024022923|x|hub-0", datetime(2024, 2, 29, 23, tzinfo=UTC)),
+        ("d|20240229|x|a|b", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("m|202402|", datetime(2024, 2, 1, tzinfo=UTC)),
+    ],
 )
-def test_the_time_in_a_row_key_is_its_second_part(row_key: str, time: str) -> None:
+def test_the_time_in_a_row_key_is_its_second_part(row_key: str, time: datetime) -> None:
     assert row_time(row_key) == time
+
+
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia")
+
+
+@given(ranges(), st.sampled_from(GRANULARITIES), st.sampled_from(ZONES))
+def test_in_any_zone_every_quarter_of_an_hour_is_read_once_in_its_bucket(
+    range_: tuple[datetime, datetime], granularity: Granularity, name: str
+) -> None:
+    """A span's rows lie in one bucket each: a level is read only where the bucket holds the whole of it."""
+    zone, quarter = ZoneInfo(name), HOUR / 4
+    start, end = range_[0], min(range_[1], range_[0] + 9 * DAY)
+    starts = bucket_starts(start, end, granularity, zone)
+    assert list(starts) == sorted(set(starts))
+    length = {"c": quarter, "h": HOUR, "d": DAY, "m": 31 * DAY}
+    covered = start
+    for span in spans(start, end, granularity, zone):
+        assert span.start == covered
+        covered, time = span.end, span.start
+        while time < span.end and span.level != "m":
+            following = time + length[span.level]
+            buckets = {bisect_right(starts, time), bisect_right(starts, following - quarter)}
+            assert len(buckets) == 1
+            assert following <= span.end
+            time = following
+    assert covered == end

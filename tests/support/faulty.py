@@ -28,10 +28,17 @@ class FaultyStore:
         self._after(number)
         return row
 
-    def range(self, partition_key: str, start: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
+    def range(
+        self,
+        partition_key: str,
+        start: str,
+        end: str,
+        select: Sequence[str] = (),
+        times: tuple[str, str] | None = None,
+    ) -> AsyncIterator[Row]:
         self.reads += 1
         self._next()
-        return self._store.range(partition_key, start, end, select)
+        return self._store.range(partition_key, start, end, select, times)
 
     def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         self.reads += 1

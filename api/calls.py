@@ -1,0 +1,75 @@
+"""GET /api/calls: one app's calls, newest first; GET /api/calls/{request_id}: all that is known of one."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import services
+from api.registry import names
+from api.response import NEXT_CURSOR, Request, Response, json_response
+from api.usage import bounds_of
+from collectors.identity import call_id
+from ledger.rows import utc_text
+from models.errors import QueryError
+from queries.calls import calls_query, find, newest
+from queries.cursor import Cursors, Place
+from queries.explain import explained, shown
+from queries.question import app_of, exact_range, refuse_unknown, single
+from queries.read import in_time, refuse_purged
+
+
+async def listed(request: Request) -> Response:
+    """A page of calls. Raises QueryError and StoreError."""
+    found, now = services.get(), services.now()
+    bounds = bounds_of(found)
+    query = calls_query(request.parameters, now, bounds.max_call_days)
+    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters)
+    if (cursor := single(request.parameters, "cursor")) is not None:
+        place = cursors.open(cursor)
+        query = replace(query, start=place.start, end=place.end, after=place.after)
+    async with in_time(bounds.max_seconds):
+        await refuse_purged(found.directory, bounds, query.start, now)
+        calls, more = await newest(found.usage, query, bounds, await names())
+    next_cursor = None
+    if more:
+        last = calls[-1]
+        next_cursor = cursors.seal(Place(query.start, query.end, [utc_text(last.timestamp), last.request_id]))
+    answer = {
+        "app": query.app,
+        "from": utc_text(query.start),
+        "to": utc_text(query.end),
+        "calls": [shown(call) for call in calls],
+        "next_cursor": next_cursor,
+    }
+    return json_response(answer, more={NEXT_CURSOR: next_cursor} if next_cursor else {})
+
+
+async def one(request: Request) -> Response:
+    """The call with the request_id of the path, wherever it is counted. Raises QueryError and StoreError."""
+    refuse_unknown(request.parameters, ("app", "from", "to"))
+    found, now = services.get(), services.now()
+    bounds = bounds_of(found)
+    request_id = call_id(request.route["request_id"])
+    app = app_of(request.parameters)
+    days = timedelta(days=min(bounds.max_call_days, bounds.call_retention_days))
+    start, end = exact_range(request.parameters, now + timedelta(minutes=15), bounds.max_call_days, days)
+    async with in_time(bounds.max_seconds):
+        await refuse_purged(found.directory, bounds, start, now)
+        known = await find(
+            found.usage,
+            found.directory,
+            found.pending if found.settings.gateway_logs_hub else None,
+            request_id,
+            app,
+            start,
+            end,
+            bounds=bounds,
+            concurrency=found.settings.query_concurrency,
+        )
+    if not known.rows and known.waiting is None:
+        where = "of any app" if app is None else "of this app"
+        message = f"no call {where} from {utc_text(start)} to {utc_text(end)} has this request_id"
+        raise QueryError("not_found", message, "request_id", 404)
+    entered = await names()
+    waiting = None if known.waiting is None else shown(known.waiting)
+    calls = [explained(columns, known.counted_as, entered) for columns in known.rows]
+    return json_response({"request_id": request_id, "calls": calls, "waiting": waiting})

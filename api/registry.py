@@ -1,0 +1,119 @@
+"""GET and PUT /api/apps/{app} and /api/models/{deployment}: what operators enter by hand."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+import services
+from api.response import Request, Response, json_response
+from ledger.registry import Entries, Entry
+from ledger.store import RowChanged, RowExists
+from models.errors import QueryError, StoreUnavailable
+from models.keys import MAX_ESCAPED_LENGTH, escape_key
+from models.registry import Alias, AppEntry
+from queries.names import Names
+from queries.question import refuse_unknown
+
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_TRIES: Final = 5
+
+
+async def app(request: Request) -> Response:
+    """One app's entry, or a new one in its place."""
+    return await _answered(request, services.get().apps, "app", AppEntry)
+
+
+async def model(request: Request) -> Response:
+    """The model of one deployment, or another in its place."""
+    return await _answered(request, services.get().models, "deployment", Alias)
+
+
+async def names() -> Names:
+    """What is entered now, as answers need it. Raises StoreBusy."""
+    found = services.get()
+    models, apps = await asyncio.gather(found.models.all(), found.apps.all())
+    return Names(column(models, "model"), column(apps, "cost_center"))
+
+
+def column(entries: Iterable[Entry], name: str) -> dict[str, str]:
+    """One column of those entries that have it, by their names."""
+    return {entry.name: entry.columns[name] for entry in entries if name in entry.columns}
+
+
+def etag_of(entry: Entry) -> str:
+    """A strong validator, which If-Match asks for (RFC 9110, 13.1.1); those of Table Storage are weak."""
+    return f'"{hashlib.sha256(entry.etag.encode()).hexdigest()[:20]}"'
+
+
+def shown(entry: Entry | None, shape: type[BaseModel]) -> dict[str, Any]:
+    """Every member that can be entered, null where it is not."""
+    return {name: entry.columns.get(name) if entry else None for name in shape.model_fields}
+
+
+async def _answered(request: Request, entries: Entries, part: str, shape: type[BaseModel]) -> Response:
+    refuse_unknown(request.parameters, ())
+    name = request.route[part]
+    if len(escape_key(name)) > MAX_ESCAPED_LENGTH:
+        raise QueryError("invalid_parameter", f"{part} is longer than the name of any can be", part)
+    if request.method == "PUT":
+        return await _put(request, entries, part, name, shape)
+    entry = await entries.get(name)
+    if entry is None:
+        raise QueryError("not_found", f"nothing is entered for this {part}", part, 404)
+    return _response(entry, part, shape, 200)
+
+
+async def _put(request: Request, entries: Entries, part: str, name: str, shape: type[BaseModel]) -> Response:
+    columns = _body(request.body, shape).model_dump()
+    for _ in range(MAX_TRIES):
+        before = await entries.get(name)
+        _refuse_changed(request, before)
+        try:
+            await entries.put(name, columns, before.etag if before else None)
+        except (RowExists, RowChanged):  # by another caller meanwhile, or by ourselves in an attempt without answer
+            continue
+        after = await entries.get(name)
+        assert after is not None
+        return _response(after, part, shape, 200 if before else 201)
+    raise StoreUnavailable(f"the entry changed {MAX_TRIES} times meanwhile")
+
+
+def _refuse_changed(request: Request, entry: Entry | None) -> None:
+    wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
+    now = None if entry is None else etag_of(entry)
+    if wanted is not None and (now is None or not ({"*", now} & _tags(wanted))):
+        message = "the entry is not as it was when you read it" if entry else "there is no entry yet"
+        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
+    if unwanted is not None and now is not None and {"*", now} & _tags(unwanted):
+        raise QueryError("precondition_failed", "there is an entry already", "If-None-Match", 412)
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip() for tag in header.split(",")}
+
+
+def _body(body: bytes, shape: type[BaseModel]) -> BaseModel:
+    if len(body) > MAX_BODY_BYTES:
+        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
+        raise QueryError("body_too_large", message, None, 413)
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = str(fault["loc"][0])[:60] if fault["loc"] else None
+    known = ", ".join(shape.model_fields)
+    if fault["type"] == "extra_forbidden":
+        nearest = get_close_matches(field or "", shape.model_fields, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {known}"
+        raise QueryError("invalid_body", f"there is no member {field!r}; {hint}", field)
+    if field is None:
+        raise QueryError("invalid_body", f"the body is no JSON object; expected one with {known}")
+    raise QueryError("invalid_body", f"{field}: {fault['msg']}", field)
+
+
+def _response(entry: Entry, part: str, shape: type[BaseModel], status: int) -> Response:
+    return json_response({part: entry.name, **shown(entry, shape)}, status, {"ETag": etag_of(entry)})

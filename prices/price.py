@@ -1,0 +1,161 @@
+"""A dated price, and what sums of tokens cost at it.
+
+All rates are US dollars per million of a kind, as decimals. Cost is linear in the sums: any partition of calls costs
+together what the whole does, to the last digit. That holds because what is not linear, parts that exceed their whole,
+is settled call by call when calls are counted (`excess_prompt_tokens` in models/measures.py).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from models.measures import AUDIO_MICROSECONDS, EXCESS_COMPLETION_TOKENS, EXCESS_PROMPT_TOKENS
+
+AUDIO_SECONDS: Final = "audio_seconds"
+PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "prompt_tokens": (
+            "cached_prompt_tokens",
+            "cache_write_prompt_tokens",
+            "audio_prompt_tokens",
+            "image_prompt_tokens",
+        ),
+        "completion_tokens": ("audio_completion_tokens", "image_completion_tokens"),
+    }
+)
+"""The two wholes, and the parts in them that may have a rate of their own. What has none is charged as its whole:
+so are reasoning and predictions, always."""
+
+KINDS: Final = (*(kind for whole, parts in PARTS.items() for kind in (whole, *parts)), AUDIO_SECONDS)
+"""What can have a rate, in the order in which prices show them."""
+
+_EXCESS: Final = {"prompt_tokens": EXCESS_PROMPT_TOKENS, "completion_tokens": EXCESS_COMPLETION_TOKENS}
+EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation, Overflow])
+"""A digit that would be lost is an error: sums of 64 bits times rates of 21 digits leave room for many more."""
+
+ALWAYS: Final = ""
+NEVER: Final = "~"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Price:
+    """`per_million`: the rate of each kind, in US dollars per million tokens, or per million seconds.
+
+    It applies to calls with `valid_from` <= time < `valid_to`, both on full hours in UTC; None is without end. `source`
+    says where it is from. `approximations` names what the true price depends on besides (ASPECTS), so that it is near
+    but not exact.
+    """
+
+    source: str
+    per_million: Mapping[str, Decimal]
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    approximations: tuple[str, ...] = ()
+    first_hour: str = field(init=False)
+    end_hour: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first_hour", hour_text(self.valid_from) if self.valid_from else ALWAYS)
+        object.__setattr__(self, "end_hour", hour_text(self.valid_to) if self.valid_to else NEVER)
+
+    def applies_at(self, hour: str) -> bool:
+        """`hour` is `YYYYMMDDHH` in UTC, as in the keys of rows: compared as text, for every row that is read."""
+        return self.first_hour <= hour < self.end_hour
+
+    def rate(self, kind: str) -> Decimal | None:
+        """The rate of a kind: a part without one is charged as its whole."""
+        found = self.per_million.get(kind)
+        return self.per_million.get(_WHOLE[kind]) if found is None and kind in _WHOLE else found
+
+
+_WHOLE: Final = {part: whole for whole, parts in PARTS.items() for part in parts}
+
+ASPECTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "long_prompts": "prompts above a length cost more; all are charged at the rate of short ones",
+        "time_of_day": "another rate applies at some hours of the day; the rate outside of them is charged",
+        "reasoning": "reasoning has a rate of its own; it is charged as completion",
+        "requests": "each request costs a fee, which is left out",
+    }
+)
+"""What a catalogue price can depend on that sums do not tell."""
+
+
+def hour_text(time: datetime) -> str:
+    """`YYYYMMDDHH`."""
+    return f"{time:%Y%m%d%H}"
+
+
+class Charge(NamedTuple):
+    """`quantity` tokens (or microseconds of audio) of one kind at `rate` per million; without a rate, no amount."""
+
+    kind: str
+    quantity: int
+    rate: Decimal | None
+    amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What usage costs in US dollars. `amount` is None where nothing of it has a price, which is not the same as 0.
+
+    `approximate` is the share of `amount` that comes of prices with approximations. What no price covers is in
+    `unpriced_tokens` and `unpriced_audio_microseconds`.
+    """
+
+    amount: Decimal | None = Decimal(0)
+    approximate: Decimal = Decimal(0)
+    unpriced_tokens: int = 0
+    unpriced_audio_microseconds: int = 0
+
+
+def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
+    """What sums are charged for, kind by kind. Together the tokens are those that were reported, each once: what was
+    cached is not charged as prompt again. Kinds without tokens are left out."""
+    for whole, parts in PARTS.items():
+        rest = sums.get(whole, 0) + sums.get(_EXCESS[whole], 0)
+        for part in parts:
+            quantity = sums.get(part, 0)
+            rest -= quantity
+            if quantity:
+                yield _charge(part, quantity, price, -6)
+        if rest:
+            yield _charge(whole, rest, price, -6)
+    if seconds := sums.get(AUDIO_MICROSECONDS, 0):
+        yield _charge(AUDIO_SECONDS, seconds, price, -12)
+
+
+def _charge(kind: str, quantity: int, price: Price | None, scale: int) -> Charge:
+    rate = price.rate(kind) if price else None
+    amount = None if rate is None else EXACT.multiply(Decimal(quantity), rate).scaleb(scale, EXACT)
+    return Charge(kind, quantity, rate, amount)
+
+
+def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
+    """The cost of sums, kept apart by the price that applies to them (None: there is none)."""
+    amount = approximate = Decimal(0)
+    priced = False
+    tokens = seconds = 0
+    for price, sums in by_price.items():
+        # A total that was reported without its parts says how many tokens, but not of which kind.
+        tokens += sums.get("total_tokens", 0) - sum(sums.get(whole, 0) for whole in PARTS)
+        for charge in charges(sums, price):
+            if charge.amount is not None:
+                priced = True
+                amount = EXACT.add(amount, charge.amount)
+                if price and price.approximations:
+                    approximate = EXACT.add(approximate, charge.amount)
+            elif charge.kind == AUDIO_SECONDS:
+                seconds += charge.quantity
+            else:
+                tokens += charge.quantity
+    return Cost(amount if priced or not (tokens or seconds) else None, approximate, tokens, seconds)
+
+
+def decimal_text(amount: Decimal) -> str:
+    """All digits and no exponent: `0.00325`."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
