@@ -93,7 +93,8 @@ def _run(settings: StackSettings, display: Display) -> int:
                 with _faults_explained(stack):
                     agrees = send_sample(stack, collector, display)
             print_next(display.console, settings.base_url, stack.hub, USAGE_HUB)
-            display.console.print(f"\n[dim]Data and logs are in {settings.data_dir}.[/] Ctrl-C stops everything.")
+            display.console.print(f"\n[dim]Data and logs are in {settings.data_dir}.[/]")
+            display.console.print("Ctrl-C stops everything.")
             while True:
                 stack.check()
                 time.sleep(0.3)
