@@ -167,4 +167,4 @@ async def _pending(pending: Pending | None, request_id: str) -> tuple[Call | Non
     known = known_of(row.columns)
     verdict = judge(known)
     halves = list(known.halves.values())
-    return (halves[0].call if halves and verdict.call is None and not known.complete else None), verdict.call
+    return (halves[0].call if halves and verdict.call is None else None), verdict.call
