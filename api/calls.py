@@ -28,7 +28,7 @@ async def listed(request: Request) -> Response:
         query = replace(query, start=place.start, end=place.end, after=place.after)
     async with in_time(bounds.max_seconds):
         await refuse_purged(found.directory, bounds, query.start, now)
-        calls, more = await newest(found.usage, query, bounds, await names())
+        calls, more = await newest(found.usage, found.directory, query, bounds, await names())
     next_cursor = None
     if more:
         last = calls[-1]
