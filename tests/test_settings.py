@@ -140,7 +140,7 @@ def _read_by_settings() -> set[str]:
         for call in readers
         if isinstance(call.args[0], ast.Constant)
         and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ("text", "required", "number", "names", "dimensions", "matching")
+        and call.func.attr in ("text", "required", "number", "names", "dimensions", "matching", "one_of")
     } | {*HOST_SETTINGS}
 
 
