@@ -1,7 +1,7 @@
 """Single calls, from their rows: those of one app newest first, and one by its request_id wherever it is."""
 
 import heapq
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Final
@@ -132,11 +132,13 @@ async def find(
     start: datetime,
     end: datetime,
     *,
+    allowed: Collection[str] | None,
     bounds: Bounds,
     concurrency: int,
 ) -> FoundCall:
-    """Look for a call on every day of the range, one row a day and app. Raises QueryError where that is too many."""
-    places = await _places(directory, app, start, end)
+    """Look for a call on every day of the range, one row a day and app that the caller may see (None: all apps). Raises
+    QueryError where that is too many."""
+    places = await _places(directory, app, start, end, allowed)
     if len(places) > bounds.max_requests:
         raise QueryError(
             "too_much_to_read",
@@ -155,19 +157,23 @@ async def find(
 
     await each(places, look, concurrency)
     rows.sort(key=lambda columns: columns["timestamp_utc"], reverse=True)
-    waiting, counted_as = await _pending(pending, request_id)
+    waiting, counted_as = (
+        call if call is None or allowed is None or call.app in allowed else None
+        for call in await _pending(pending, request_id)
+    )
     return FoundCall(rows, waiting, counted_as)
 
 
 async def _places(
-    directory: Directory, app: str | None, start: datetime, end: datetime
+    directory: Directory, app: str | None, start: datetime, end: datetime, allowed: Collection[str] | None
 ) -> list[tuple[str, int, datetime]]:
     apps: dict[str, dict[str, int]] = {}
     places = []
     for first, _ in _days_back(start, end):
         month = f"{first:%Y%m}"
         if month not in apps:
-            apps[month] = await (directory.apps(month) if app is None else directory.some_apps(month, [app]))
+            named = await (directory.apps(month) if app is None else directory.some_apps(month, [app]))
+            apps[month] = {name: parts for name, parts in named.items() if allowed is None or name in allowed}
         places += [(name, parts, first) for name, parts in apps[month].items()]
     return places
 

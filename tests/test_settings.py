@@ -140,7 +140,8 @@ def _read_by_settings() -> set[str]:
         for call in readers
         if isinstance(call.args[0], ast.Constant)
         and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ("text", "required", "number", "names", "dimensions", "matching", "app_partitions")
+        and call.func.attr
+        in ("text", "required", "number", "names", "dimensions", "matching", "one_of", "app_partitions")
     } | {*HOST_SETTINGS}
 
 
