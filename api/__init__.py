@@ -1,6 +1,7 @@
 """The HTTP API: a request in, a status, headers and a body out. No binding, no table is known here.
 
 endpoints.py   finds the endpoint and turns every error into the one error shape
+formats.py     in which format an answer is wanted
 usage.py       GET /api/usage
 calls.py      GET /api/calls, GET /api/calls/{request_id}
 registry.py   GET and PUT /api/apps/{app}, /api/models/{deployment}

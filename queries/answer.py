@@ -163,7 +163,7 @@ class Fold:
             raise QueryError(
                 "too_many_rows",
                 f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
-                "or fewer groups",
+                "or fewer groups, or page by page, as csv or ndjson with limit",
                 "granularity",
             )
 
