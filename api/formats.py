@@ -12,6 +12,7 @@ _MEDIA_TYPES: Final = {
     "application/x-ndjson": "ndjson",
     "application/*": "json",
     "text/csv": "csv",
+    "text/csv;profile=focus": "focus",
     "text/*": "csv",
     "*/*": "json",
 }
@@ -27,8 +28,14 @@ def _preferred(accept: str, formats: Sequence[str]) -> str:
     """The format that weighs most in an Accept header, the first of equals; else json."""
     best, wanted = 0.0, "json"
     for choice in accept.lower().split(","):
-        name = _MEDIA_TYPES.get(choice.partition(";")[0].strip(), "")
+        name = _MEDIA_TYPES.get(_media_type(choice), "")
         weight = _WEIGHT.search(choice)
         if name in formats and (value := float(weight[1]) if weight else 1.0) > best:
             best, wanted = value, name
     return wanted
+
+
+def _media_type(choice: str) -> str:
+    """With the one parameter that tells formats apart."""
+    name, *parameters = re.split(r"\s*;\s*", choice.strip())
+    return f"{name};profile=focus" if "profile=focus" in (each.replace('"', "") for each in parameters) else name

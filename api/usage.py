@@ -11,7 +11,8 @@ from api.response import NEXT_CURSOR, Request, Response
 from queries.answer import FIGURES, Answer, Fold, Position
 from queries.compare import previous
 from queries.cursor import Cursors, Place
-from queries.export import Page, export
+from queries.export import export
+from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
 from queries.names import narrowed
 from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson
 from queries.pricing import Pricing
@@ -19,7 +20,7 @@ from queries.question import Terms, UsageQuery, single, usage_query
 from queries.read import Bounds, UsageReader, in_time
 from services import Services
 
-FORMATS = ("json", "ndjson", "csv")
+FORMATS = ("json", "ndjson", "csv", "focus")
 
 
 async def get(request: Request) -> Response:
@@ -34,10 +35,13 @@ async def _answer(request: Request, wanted: str) -> Response:
     now = services.now()
     settings = found.settings
     terms = Terms(settings.dimensions, FIGURES, settings.query_max_days, settings.query_max_rows)
-    query = usage_query(request.parameters, now, terms)
-    cursors, cursor = None, single(request.parameters, "cursor")
+    parameters = focus_parameters(request.parameters) if wanted == "focus" else request.parameters
+    query = usage_query(parameters, now, terms)
+    if wanted == "focus":
+        refuse_unfit(query)
+    cursors, cursor = None, single(parameters, "cursor")
     if cursor is not None or query.limit is not None:
-        cursors = Cursors(await found.directory.cursor_key(), "usage", request.parameters)
+        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters)
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
@@ -50,14 +54,12 @@ async def _answer(request: Request, wanted: str) -> Response:
         next_cursor = sealed(answer.next_position)
         return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor)
     page = await export(query, lambda part: answered(part, now))
-    return _response(*_exported(page, wanted), sealed(page.next_position))
-
-
-def _exported(page: Page, wanted: str) -> tuple[str, str]:
-    """The body and its content type."""
+    next_cursor = sealed(page.next_position)
+    if wanted == "focus":
+        return _response(as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor)
     if wanted == "csv":
-        return as_csv(page.query, page.rows), CSV_TYPE
-    return as_ndjson(page.rows), NDJSON_TYPE
+        return _response(as_csv(page.query, page.rows), CSV_TYPE, next_cursor)
+    return _response(as_ndjson(page.rows), NDJSON_TYPE, next_cursor)
 
 
 def _response(body: str, content_type: str, next_cursor: str | None) -> Response:

@@ -13,4 +13,5 @@ export.py     a page of a long export, part by part of its time
 calls.py      single calls, from their own rows
 explain.py    a call -> all that is known of it, and why (pure)
 present.py    an answer, or rows -> JSON, lines of JSON, CSV (pure)
+focus.py      rows -> charges as FOCUS has them (pure)
 """

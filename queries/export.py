@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from models.errors import QueryError
-from queries.answer import Answer, Position
+from queries.answer import Answer, Position, Sums
 from queries.buckets import Granularity, bucket_starts
 from queries.question import START, UsageQuery
 
@@ -17,10 +17,12 @@ _TOO_MUCH: Final = ("too_many_rows", "too_much_to_read")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows without totals, and the position of the last one if others may follow: the next page can be empty."""
+    """Rows without totals, with the sums of each, and the position of the last one if others may follow: the next page
+    can be empty."""
 
     query: UsageQuery
     rows: list[Mapping[str, Any]]
+    sums: list[Sums]
     next_position: Position | None
 
 
@@ -30,7 +32,7 @@ async def export(query: UsageQuery, ask: Ask) -> Page:
     whole = query.limit is None or query.order_by != START or query.descending or query.fill or query.compare
     if whole:
         answer = await ask(query)
-        return Page(query, list(answer.rows), answer.next_position)
+        return Page(query, list(answer.rows), list(answer.sums), answer.next_position)
     return await _in_parts(query, query.limit or 0, ask)
 
 
@@ -38,7 +40,8 @@ async def _in_parts(query: UsageQuery, limit: int, ask: Ask) -> Page:
     starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
     first = 0 if query.after is None else int(query.after[1])
     after = query.after and _moved(query.after, -first)
-    buckets, rows = _FIRST_BUCKETS[query.granularity], list[Mapping[str, Any]]()
+    buckets = _FIRST_BUCKETS[query.granularity]
+    rows, sums = list[Mapping[str, Any]](), list[Sums]()
     while first < len(starts) and len(rows) < limit:
         last = first + buckets
         start, end = max(query.start, starts[first]), starts[last] if last < len(starts) else query.end
@@ -51,13 +54,14 @@ async def _in_parts(query: UsageQuery, limit: int, ask: Ask) -> Page:
             buckets = max(1, buckets // 4)
             continue
         rows += answer.rows
+        sums += answer.sums
         if answer.next_position is not None:
-            return Page(query, rows, _moved(answer.next_position, first))
+            return Page(query, rows, sums, _moved(answer.next_position, first))
         first, after, buckets = last, None, buckets * 2
     if first >= len(starts):
-        return Page(query, rows, None)
+        return Page(query, rows, sums, None)
     group = [rows[-1][name] for name in query.group_by]
-    return Page(query, rows, [str(first - 1), first - 1, group])  # filled by the very last row of a part
+    return Page(query, rows, sums, [str(first - 1), first - 1, group])  # filled by the very last row of a part
 
 
 def _moved(position: Any, buckets: int) -> Position:

@@ -10,10 +10,11 @@ from queries.question import UsageQuery
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """`aliases` are models by deployment, `cost_centers` those by app."""
+    """`aliases` are models by deployment, `cost_centers` and `display_names` those of apps."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     cost_centers: Mapping[str, str] = field(default_factory=dict)
+    display_names: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, model: str | None, deployment: str | None) -> str | None:
         """The model of a call that may be known by its deployment only."""
