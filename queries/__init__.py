@@ -14,4 +14,5 @@ calls.py      single calls, from their own rows
 explain.py    a call -> all that is known of it, and why (pure)
 present.py    an answer, or rows -> JSON, lines of JSON, CSV (pure)
 focus.py      rows -> charges as FOCUS has them (pure)
+openai_usage.py  the parameters and pages of OpenAI's organisation usage API (pure)
 """

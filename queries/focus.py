@@ -15,7 +15,7 @@ from prices.price import AUDIO_SECONDS, EXACT, Charge, Price, charges, decimal_t
 from queries.answer import Sums
 from queries.buckets import bucket_starts, midnight, month_after
 from queries.export import Page
-from queries.names import Names
+from queries.names import UNNAMED_MODEL, Names
 from queries.present import csv_text
 from queries.question import Parameters, UsageQuery
 
@@ -88,7 +88,6 @@ _METERS: Final[Mapping[str, str]] = {
     "total_tokens": "Tokens, not told apart",
     AUDIO_SECONDS: "Audio seconds",
 }
-_NO_MODEL: Final = "(unnamed model)"
 
 
 def focus_parameters(parameters: Parameters) -> Parameters:
@@ -197,7 +196,7 @@ def _charged(model: str | None, charge: Charge, price: Price | None) -> dict[str
     """One charge. Without a price the costs and unit prices are null, since 0 would be a lie."""
     audio = charge.kind == AUDIO_SECONDS
     consumed = Decimal(charge.quantity).scaleb(-6 if audio else 0, EXACT)
-    sku = f"{model or _NO_MODEL}/{charge.kind}"
+    sku = f"{model or UNNAMED_MODEL}/{charge.kind}"
     amount = None if charge.amount is None else decimal_text(charge.amount)
     rate = None if charge.rate is None else decimal_text(charge.rate)
     unit = "Seconds" if audio else "Tokens"
@@ -207,7 +206,7 @@ def _charged(model: str | None, charge: Charge, price: Price | None) -> dict[str
         **dict.fromkeys(costs, amount),
         **dict.fromkeys(("ContractedUnitPrice", "ListUnitPrice"), rate),
         **dict.fromkeys(("SkuId", "SkuPriceId"), sku),
-        "ChargeDescription": f"{model or _NO_MODEL}: {_METERS[charge.kind]}, {at}",
+        "ChargeDescription": f"{model or UNNAMED_MODEL}: {_METERS[charge.kind]}, {at}",
         "ConsumedQuantity": decimal_text(consumed),
         "ConsumedUnit": unit,
         "PricingQuantity": decimal_text(consumed.scaleb(-6, EXACT)),

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from models.call import Call
 from queries.question import UsageQuery
+
+UNNAMED_MODEL: Final = "(unnamed model)"
+"""What stands for a model that did not say its name, where there has to be one."""
 
 
 @dataclass(frozen=True, slots=True)
