@@ -50,11 +50,11 @@ async def _page(kind: Kind, request: Request) -> Response:
     parameters = plain_parameters(request.parameters)
     query = buckets_query(kind, parameters, now, found.settings.query_max_days)
     bound = {name: values for name, values in parameters.items() if name != "page"}
-    cursors = Cursors(await found.directory.cursor_key(), f"openai_{kind}", bound)
+    cursors = Cursors(await found.directory.cursor_key(), f"openai_{kind}", bound, request.allowed)
     if (page := single(parameters, "page")) is not None:
         place = cursors.open(page, "page")
         query = replace(query, start=place.start, end=place.end)
-    answer = await answered(query.question(found.settings.dimensions), now)
+    answer = await answered(query.question(found.settings.dimensions), now, request.allowed)
     reached = query.buckets[-1][1]
     next_page = cursors.seal(Place(reached, query.end, [])) if reached < query.end else None
     return json_response(page_shape(query, answer, next_page))

@@ -1,6 +1,7 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -41,7 +42,7 @@ async def _answer(request: Request, wanted: str) -> Response:
         refuse_unfit(query)
     cursors, cursor = None, single(parameters, "cursor")
     if cursor is not None or query.limit is not None:
-        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters)
+        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters, request.allowed)
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
@@ -50,10 +51,10 @@ async def _answer(request: Request, wanted: str) -> Response:
         return None if cursors is None or position is None else cursors.seal(Place(query.start, query.end, position))
 
     if wanted == "json":  # with the totals of the whole, so that all of it is read for every page
-        answer = await answered(query, now)
+        answer = await answered(query, now, request.allowed)
         next_cursor = sealed(answer.next_position)
         return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor)
-    page = await export(query, lambda part: answered(part, now))
+    page = await export(query, lambda part: answered(part, now, request.allowed))
     next_cursor = sealed(page.next_position)
     if wanted == "focus":
         return _response(as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor)
@@ -66,8 +67,9 @@ def _response(body: str, content_type: str, next_cursor: str | None) -> Response
     return Response(body, content_type=content_type, more={NEXT_CURSOR: next_cursor} if next_cursor else {})
 
 
-async def answered(query: UsageQuery, now: datetime) -> Answer:
-    """The answer to a question, priced. Raises QueryError and StoreError."""
+async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | None) -> Answer:
+    """The answer to a question, priced, of the apps that its caller may see (None: all). Raises QueryError and
+    StoreError."""
     found = services.get()
     settings = found.settings
     pricing = Pricing(found.prices, found.catalogue, found.directory)
@@ -77,7 +79,7 @@ async def answered(query: UsageQuery, now: datetime) -> Answer:
     async def folded(question: UsageQuery) -> Fold:
         cut = await pricing.cut(question, book, entered)
         fold = Fold(cut, settings.query_max_rows, book, entered)
-        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered), fold.take, now))
+        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered, allowed), fold.take, now))
         return fold
 
     fold = await folded(query)
