@@ -18,17 +18,20 @@ from queries.read import in_time, refuse_purged
 
 
 async def listed(request: Request) -> Response:
-    """A page of calls. Raises QueryError and StoreError."""
+    """A page of calls. An app that the caller may not see is as one that has none. Raises QueryError and StoreError."""
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     query = calls_query(request.parameters, now, bounds.max_call_days)
-    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters)
+    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters, request.allowed)
     if (cursor := single(request.parameters, "cursor")) is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
     async with in_time(bounds.max_seconds):
         await refuse_purged(found.directory, bounds, query.start, now)
-        calls, more = await newest(found.usage, query, bounds, await names())
+        visible = request.allowed is None or query.app in request.allowed
+        calls, more = (
+            await newest(found.usage, found.directory, query, bounds, await names()) if visible else ([], False)
+        )
     next_cursor = None
     if more:
         last = calls[-1]
@@ -44,7 +47,8 @@ async def listed(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """The call with the request_id of the path, wherever it is counted. Raises QueryError and StoreError."""
+    """The call with the request_id of the path, wherever it is counted that the caller may see. Raises QueryError and
+    StoreError."""
     refuse_unknown(request.parameters, ("app", "from", "to"))
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
@@ -62,6 +66,7 @@ async def one(request: Request) -> Response:
             app,
             start,
             end,
+            allowed=request.allowed,
             bounds=bounds,
             concurrency=found.settings.query_concurrency,
         )
@@ -72,4 +77,6 @@ async def one(request: Request) -> Response:
     entered = await names()
     waiting = None if known.waiting is None else shown(known.waiting)
     calls = [explained(columns, known.counted_as, entered) for columns in known.rows]
+    if request.allowed is not None:  # numbers of a hub that counts everybody's events
+        calls = [call | {"origin": None} for call in calls]
     return json_response({"request_id": request_id, "calls": calls, "waiting": waiting})

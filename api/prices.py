@@ -4,8 +4,9 @@ GET, PUT, DELETE /api/prices/{id}: a price of the operator's own.
 An own price is never overwritten: each edit makes a version, whose number is the ETag; deleting ends its validity.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import services
 from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered
+from api.used import used
 from ledger.versions import Document, Version
 from models.errors import QueryError
 from prices.book import Candidate, PriceBook
@@ -33,28 +35,32 @@ HOUR: Final = timedelta(hours=1)
 
 
 async def listed(request: Request) -> Response:
-    """The prices of each model that had calls in the months of a range; with `missing=1`, what had none in it."""
+    """The prices of each model that had calls in the months of a range; with `missing=1`, what had none in it. Who may
+    not see all apps is told of the models of its apps, and of those own prices that can apply to their calls."""
     refuse_unknown(request.parameters, ("from", "to", "model", "at", "missing"))
     found, now = services.get(), services.now()
     start, end = time_range(request.parameters, now, found.settings.query_max_days, DEFAULT_RANGE)
     at, model = full_hour(request.parameters, "at"), single(request.parameters, "model")
     answer: dict[str, Any] = {"from": _text(start), "to": _text(end), "currency": "USD"}
     if one_of(request.parameters, "missing", ("0", "1"), "0") == "1":
-        return json_response(answer | {"missing": await _missing(start, end, model, now)})
-    book = await Pricing(found.prices, found.catalogue, found.directory).book()
+        return json_response(answer | {"missing": await _missing(start, end, model, now, request.allowed)})
     deployments: dict[str | None, set[str]] = {} if model is None else {model: set()}
-    entered = await names()
-    for month in months(start, end):
-        for answering, deployment in await found.directory.models(month):
-            name = entered.model(answering, deployment)
-            if model in (None, name):
-                deployments.setdefault(name, set()).update([deployment] if deployment is not None else [])
+    entered, had = await asyncio.gather(names(), used(months(start, end), request.allowed, now))
+    book = await Pricing(found.prices, found.catalogue, found.directory).book(lambda entry: had.shows(entry, entered))
+    for answering, deployment in had.pairs:
+        name = entered.model(answering, deployment)
+        if model in (None, name):
+            deployments.setdefault(name, set()).update([deployment] if deployment is not None else [])
     ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
     models = [
         {"model": name, "deployments": sorted(of), "prices": _applying(book, name, start, end, at)}
         for name, of in ordered
     ]
-    own = [version for version in await found.prices.all() if model is None or _entry(version).matches(model)]
+    own = [
+        version
+        for version in await found.prices.all()
+        if (model is None or _entry(version).matches(model)) and had.shows(_entry(version), entered)
+    ]
     catalogue = found.catalogue.version if found.catalogue else None
     return json_response(answer | {"catalogue": catalogue, "models": models, "own": [_shown(each) for each in own]})
 
@@ -116,11 +122,13 @@ async def _end(request: Request, name: str) -> Response:
     return _answer(await services.get().prices.edit(name, change, now))
 
 
-async def _missing(start: datetime, end: datetime, model: str | None, now: datetime) -> list[dict[str, Any]]:
+async def _missing(
+    start: datetime, end: datetime, model: str | None, now: datetime, allowed: Collection[str] | None
+) -> list[dict[str, Any]]:
     """What was charged nothing for want of a price, by model, and by deployment where that is summed up."""
     groups = ("model", "deployment") if "deployment" in services.get().settings.dimensions else ("model",)
     filters = {} if model is None else {"model": frozenset([model])}
-    rows = (await answered(UsageQuery(start, end, "total", groups, filters), now)).rows
+    rows = (await answered(UsageQuery(start, end, "total", groups, filters), now, allowed)).rows
     shown = (*groups, "calls", "unpriced_tokens", "unpriced_audio_seconds")
     return [
         {name: row[name] for name in shown} for row in rows if row["unpriced_tokens"] or row["unpriced_audio_seconds"]

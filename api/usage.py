@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -37,19 +38,20 @@ async def _answered(request: Request) -> tuple[Answer, str | None]:
     query = usage_query(request.parameters, now, terms)
     cursors, cursor = None, single(request.parameters, "cursor")
     if cursor is not None or query.limit is not None:
-        cursors = Cursors(await found.directory.cursor_key(), "usage", request.parameters)
+        cursors = Cursors(await found.directory.cursor_key(), "usage", request.parameters, request.allowed)
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
-    answer = await answered(query, now)
+    answer = await answered(query, now, request.allowed)
     next_cursor = None
     if cursors is not None and answer.next_position is not None:
         next_cursor = cursors.seal(Place(query.start, query.end, answer.next_position))
     return answer, next_cursor
 
 
-async def answered(query: UsageQuery, now: datetime) -> Answer:
-    """The answer to a question, priced. Raises QueryError and StoreError."""
+async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | None) -> Answer:
+    """The answer to a question, priced, of the apps that its caller may see (None: all). Raises QueryError and
+    StoreError."""
     found = services.get()
     settings = found.settings
     pricing = Pricing(found.prices, found.catalogue, found.directory)
@@ -59,7 +61,7 @@ async def answered(query: UsageQuery, now: datetime) -> Answer:
     async def folded(question: UsageQuery) -> Fold:
         cut = await pricing.cut(question, book, entered)
         fold = Fold(cut, settings.query_max_rows, book, entered)
-        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered), fold.take, now))
+        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered, allowed), fold.take, now))
         return fold
 
     fold = await folded(query)

@@ -10,17 +10,23 @@ from typing import Any
 
 import pytest
 
+from api.access import NEEDS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def _functions(gateway_logs_hub: str = "gateway-logs") -> dict[str, dict[str, Any]]:
+def _functions(
+    gateway_logs_hub: str = "gateway-logs", *, sign_in: str = "", marker: str = ""
+) -> dict[str, dict[str, Any]]:
     """By name. Asked once: get_functions takes a second call for functions of the same names."""
     spec = spec_from_file_location("function_app", ROOT / "function_app.py")
     assert spec is not None and spec.loader is not None
     function_app = module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWAY_LOGS_HUB", gateway_logs_hub)
+        patch.setenv("AUTHENTICATION", sign_in)
+        patch.setenv("WEBSITE_AUTH_ENABLED", marker)
         spec.loader.exec_module(function_app)
     return {
         str(function.get_function_name()): {"bindings": json.loads(str(function))["bindings"], "function": function}
@@ -85,6 +91,38 @@ def test_the_routes_are_those_of_the_api() -> None:
         **dict.fromkeys(("events", "dead-letters/redrive"), "POST"),
     }
     assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
+
+
+def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {
+        name: str(binding["authLevel"]).rsplit(".", 1)[-1].lower()
+        for name, each in functions.items()
+        for binding in each["bindings"]
+        if binding["type"] == "httpTrigger"
+    }
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "marker"), [("", ""), ("app_service", ""), ("app_service", "False"), ("", "True"), ("easy", "True")]
+)
+def test_a_function_asks_for_a_key_unless_callers_sign_in(sign_in: str, marker: str) -> None:
+    levels = _levels(_functions(sign_in=sign_in, marker=marker))
+    assert {name: level for name, level in levels.items() if level != "function"} == {"health": "anonymous"}
+
+
+def test_who_signs_in_needs_no_key_beside_the_token() -> None:
+    """The host would ask for both (github.com/Azure/azure-functions-host, issue 11394)."""
+    assert set(_levels(_functions(sign_in="app_service", marker="True")).values()) == {"anonymous"}
+
+
+def test_every_method_of_a_route_has_a_rule_who_may() -> None:
+    methods = {
+        name: {str(method).rsplit(".", 1)[-1] for method in binding["methods"]}
+        for name, each in _functions().items()
+        for binding in each["bindings"]
+        if binding["type"] == "httpTrigger"
+    }
+    assert methods == {endpoint: set(needs) for endpoint, needs in NEEDS.items()}
 
 
 def test_it_imports_without_settings_and_without_the_api() -> None:

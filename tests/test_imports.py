@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redrive": {"models", "collectors", "ledger", "services"},
     "api": {"models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo"},
     "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
-    "function_app": {"collectors", "pipeline", "services", "api", "backlog"},
+    "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog"},
 }
 """What each package or module of the app may import of the others. `local`, `tests` and `benchmarks` may import all."""
 
