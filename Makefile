@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STEP := @sh local/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test soak lint bench clean mono
+.PHONY: help install run test soak lint bench simulate clean mono
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: install ## Check style, format and types
 
 bench: install .venv-bench/.installed ## Run the benchmarks; prints a table and writes bench.json
 	@.venv-bench/bin/python -m benchmarks
+
+simulate: install ## Compute what many calls a second need of Azure and cost (docs/scale.md)
+	@$(BIN)/python -m benchmarks.simulate
 
 install: .venv/.installed node_modules/.installed ## Install what the other targets need
 
