@@ -140,6 +140,30 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "21"), done.stderr
 
 
+def _loaded(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after it, without the standard library's."""
+    script = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {module for module in done.stdout.split() if module.split(".")[0] not in sys.stdlib_module_names}
+
+
+def test_the_host_learns_the_functions_without_loading_what_they_need() -> None:
+    more = _loaded("import function_app") - _loaded("import azure.functions")
+    assert {module.split(".")[0] for module in more} == {"function_app", "settings", "models"}
+
+
+HEAVY = (
+    *("genai_prices", "bpe_openai", "azure.eventhub", "azure.identity", "azure.monitor", "opentelemetry.sdk"),
+    *("api", "queries", "prices.book", "prices.entry", "hub_sender", "hub_state", "hub_reader", "telemetry.export"),
+)
+
+
+def test_the_first_event_loads_only_what_counting_needs() -> None:
+    loaded = _loaded("import function_app, collectors.hub, pipeline, services")
+    assert {"ledger.commit", "collectors.collect", "azure.data.tables.aio"} <= loaded
+    assert loaded & set(HEAVY) == set()
+
+
 def test_host_json_gives_every_event_hubs_value() -> None:
     given = json.loads((ROOT / "host.json").read_text())["extensions"]["eventHubs"]
     assert {
