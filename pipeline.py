@@ -77,7 +77,11 @@ async def _ingest(
     collected = await asyncio.to_thread(
         collect, events, oldest, estimate_usage=services.settings.estimate_usage, payloads=payloads
     )
-    whole, halves = _told_apart(collected, bool(services.settings.gateway_logs_hub))
+    joins = bool(services.settings.gateway_logs_hub)
+    whole, halves = _told_apart(collected, joins)
+    if not joins and (logs := sum(half.kind != "policy" for half in halves)):
+        warned = {"event": "gateway_logs_without_setting", "hub": events[0].origin.hub, "records": logs}
+        log.warning("%s", json.dumps(warned | {"setting": "GATEWAY_LOGS_HUB"}))
     meetings = await services.pending.meet(halves, now())
     joined = [call for meeting in meetings for call in (meeting.verdict.call, *meeting.verdict.moved) if call]
     calls = whole + joined

@@ -68,6 +68,7 @@ class Settings:
     price_providers: tuple[str, ...]
     application_insights: str | None
     metrics_by_app: bool
+    app_partitions: Mapping[str, int]
     authentication: Authentication
     app_service_authenticates: bool
 
@@ -104,6 +105,7 @@ class Settings:
             query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 31, 1, 400, "days"),
             query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
+            app_partitions=reader.app_partitions("APP_PARTITIONS"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
@@ -241,6 +243,17 @@ class _Reader:
         if len(set(names)) != len(names):
             self.faults.append(f"{name} names a dimension twice: expected each at most once")
         return names
+
+    def app_partitions(self, name: str) -> dict[str, int]:
+        """A comma list of `app=number`."""
+        found: dict[str, int] = {}
+        for part in self.names(name, ""):
+            app, _, number = part.rpartition("=")
+            if not app.strip() or not re.fullmatch(r"\d{1,2}", number.strip(), re.ASCII) or not 1 <= int(number) <= 64:
+                self.faults.append(f"{name} has {part!r}: expected a comma list of app=number, a number from 1 to 64")
+                continue
+            found[app.strip()] = int(number)
+        return found
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
         """A comma list; given and empty it names none."""

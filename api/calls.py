@@ -29,7 +29,9 @@ async def listed(request: Request) -> Response:
     async with in_time(bounds.max_seconds):
         await refuse_purged(found.directory, bounds, query.start, now)
         visible = request.allowed is None or query.app in request.allowed
-        calls, more = await newest(found.usage, query, bounds, await names()) if visible else ([], False)
+        calls, more = (
+            await newest(found.usage, found.directory, query, bounds, await names()) if visible else ([], False)
+        )
     next_cursor = None
     if more:
         last = calls[-1]

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from ledger.directory import Directory
-from ledger.rows import partition_key
+from ledger.rows import partition_keys
 from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
 
 MAX_ROWS: Final = 100_000
@@ -35,13 +35,14 @@ async def purge_calls(usage: Store, directory: Directory, oldest: datetime) -> P
     last = oldest.date() - timedelta(days=2)
     through = await directory.purged_through()
     for first, end in _months(through + timedelta(days=1) if through else FIRST_DAY, last):
-        apps = iter(await directory.apps(f"{first:%Y%m}"))
+        apps = iter((await directory.apps(f"{first:%Y%m}")).items())
 
-        async def worker(apps: Iterator[str] = apps, first: date = first, end: date = end) -> None:
-            for app in apps:
-                if report.left_over:
-                    return
-                await _purge(usage, partition_key(app, f"{first:%Y%m}"), first, end, report)
+        async def worker(apps: Iterator[tuple[str, int]] = apps, first: date = first, end: date = end) -> None:
+            for app, parts in apps:
+                for partition in partition_keys(app, f"{first:%Y%m}", parts):
+                    if report.left_over:
+                        return
+                    await _purge(usage, partition, first, end, report)
 
         outcomes = await asyncio.gather(*(worker() for _ in range(AT_ONCE)), return_exceptions=True)
         for outcome in outcomes:  # only when none is under way any more

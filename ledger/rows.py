@@ -1,6 +1,7 @@
 """The rows of table `usage`: keys, columns, and the way between them and calls or sums.
 
-PartitionKey `{app}|{YYYYMM}`: one app in one month. In it:
+PartitionKey `{app}|{YYYYMM}`: one app in one month. Where that is more than a partition takes (setting APP_PARTITIONS),
+it is spread over several, the others being `{app}|{YYYYMM}|1` and so on. In each:
 
     c|{YYYYMMDD}|{request_id}            a call row: this call was counted, and everything known of it
     h|{YYYYMMDDHH}|{digest}|{writer}     sums over the calls of one hour
@@ -13,6 +14,7 @@ than a key. `writer` is the hub partition, so that two partitions never contend 
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -40,9 +42,19 @@ class Cell(NamedTuple):
     dimensions: tuple[tuple[str, str | None], ...]
 
 
-def partition_key(app: str, month: str) -> str:
-    """`month` is `YYYYMM`."""
-    return f"{escape_key(app)}|{month}"
+def partition_key(app: str, month: str, part: int = 0) -> str:
+    """`month` is `YYYYMM`; `part` is one of the partitions that an app's month is spread over, from 0."""
+    return f"{escape_key(app)}|{month}|{part}" if part else f"{escape_key(app)}|{month}"
+
+
+def partition_keys(app: str, month: str, parts: int) -> list[str]:
+    """All partitions of an app's month."""
+    return [partition_key(app, month, part) for part in range(parts)]
+
+
+def part_of(request_id: str, parts: int) -> int:
+    """Which of so many partitions a call is in: always the same, so that a second arrival meets the first."""
+    return zlib.crc32(request_id.encode()) % parts
 
 
 def hour_of(timestamp: datetime) -> str:

@@ -5,6 +5,7 @@ Bounded in each run: what is left over is done by the next one.
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from ledger.store import Refused, Row, RowChanged, RowExists, Write
 from models.call import UNATTRIBUTED, Call
 
 WRITER: Final = "pending"
+MAX_SECONDS: Final = 45.0
+"""Of one run: no round is begun after that. The next run begins a minute after this one did."""
 MAX_LISTS: Final = 100
-"""Lists of calls looked at in one bucket and run: some 10,000 calls."""
+"""Lists of calls that a round looks at in one bucket: some 10,000 calls."""
 MAX_CONFLICTS: Final = 10
 
 
@@ -53,12 +56,24 @@ class SettleReport:
 async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory, now: datetime) -> SettleReport:
     """Look at every list of calls that is due. Raises StoreUnavailable or StoreError: the next run does the rest."""
     report = SettleReport()
+    until = time.monotonic() + MAX_SECONDS
 
     async def one(bucket: str) -> None:
-        for row in await _due(pending, bucket, "t", now, report):
-            await _settle(pending, ledger, directory, bucket, row, report)
-        for row in await _due(pending, bucket, "f", now, report):
-            await _forget(pending, bucket, row, report)
+        for kind, do in (("t", settled), ("f", forgotten)):
+            while due := await _due(pending, bucket, kind, now):
+                for row in due:
+                    await do(bucket, row)
+                if len(due) < MAX_LISTS:
+                    break
+                if time.monotonic() > until:
+                    report.left_over = True
+                    break
+
+    async def settled(bucket: str, due: Row) -> None:
+        await _settle(pending, ledger, directory, bucket, due, report)
+
+    async def forgotten(bucket: str, due: Row) -> None:
+        await _forget(pending, bucket, due, report)
 
     outcomes = await asyncio.gather(*(one(bucket) for bucket in BUCKETS), return_exceptions=True)
     for outcome in outcomes:  # only when none is under way any more
@@ -67,13 +82,12 @@ async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory,
     return report
 
 
-async def _due(pending: Pending, bucket: str, kind: str, now: datetime, report: SettleReport) -> list[Row]:
+async def _due(pending: Pending, bucket: str, kind: str, now: datetime) -> list[Row]:
     due: list[Row] = []
     async for row in pending.store.range(bucket, f"{kind}|", f"{kind}|{utc_text(now)}~"):
-        if len(due) == MAX_LISTS:
-            report.left_over = True
-            break
         due.append(row)
+        if len(due) == MAX_LISTS:
+            break
     return due
 
 

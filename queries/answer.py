@@ -116,8 +116,9 @@ class Fold:
     def answer(self, previous: "Fold | None" = None) -> Answer:
         """The answer over all rows taken, beside that of the range before, if this is given. Raises QueryError when it
         gets too many rows."""
+        groups_left = self._left()
         before = {} if previous is None else previous.aligned(len(self._starts))
-        keys = dict.fromkeys((*self._groups, *before))
+        keys = dict.fromkeys((*groups_left, *before))
         if self._query.fill:
             groups = dict.fromkeys(group for _, group in keys) if self._query.group_by else {(): None}
             self._refuse_many(len(groups) * len(self._starts))
@@ -125,14 +126,14 @@ class Fold:
         self._refuse_many(len(keys))
         found = []
         for bucket, group in keys:
-            shown = priced(self._groups.get((bucket, group), {}))
+            shown = priced(groups_left.get((bucket, group), {}))
             if previous is not None:
                 shown |= compared(shown, priced(before.get((bucket, group), {})))
             start = {"start": zone_text(self._starts[bucket], self._query.zone)}
             found.append(Placed(bucket, group, start | dict(zip(self._query.group_by, group, strict=True)) | shown))
         rows, next_position = page(found, self._query)
         whole: Sums = {}
-        for sums in self._groups.values():
+        for sums in groups_left.values():
             add_priced(whole, sums)
         totals = total(whole.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
@@ -154,9 +155,13 @@ class Fold:
         """The sums by the numbers of so many buckets: where a zone changed its clocks by half an hour, or left a day
         out, a range can have more of them, and the last takes what is left."""
         sums: dict[tuple[int, Group], Sums] = {}
-        for (bucket, group), found in self._groups.items():
+        for (bucket, group), found in self._left().items():
             add_priced(sums.setdefault((min(bucket, buckets - 1), group), {}), found)
         return sums
+
+    def _left(self) -> dict[tuple[int, Group], Sums]:
+        """The sums, but for groups that all calls have left: corrected or moved, they are counted in others."""
+        return {at: sums for at, sums in self._groups.items() if any(total(sums.values()).values())}
 
     def _refuse_many(self, rows: int) -> None:
         if rows > self._max_rows:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,13 @@ from tests.api.conftest import Configure
 from tests.queries.filled import fill
 from tests.support.events import usage_event
 
-NOTHING_ENTERED = {"display_name": None, "owner": None, "cost_center": None, "readers": [], "etag": None}
+NOTHING_ENTERED: dict[str, Any] = {
+    "display_name": None,
+    "owner": None,
+    "cost_center": None,
+    "readers": [],
+    "etag": None,
+}
 JANUARY_TO_MARCH = "from=2024-01-01T00:00:00Z&to=2024-04-01T00:00:00Z"
 
 
