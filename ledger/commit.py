@@ -129,6 +129,7 @@ class Ledger:
             except (RowExists, RowChanged) as conflict:
                 report.conflicts += 1
                 conflicts += 1
+                busy = 0  # the service answers
                 if conflicts > MAX_CONFLICTS:
                     raise StoreUnavailable(f"{conflicts} conflicts in {partition}") from conflict
                 some_are_there = (conflict.index or 0) < len(left)

@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from ledger.directory import Directory
+from ledger.retry import insist
 from ledger.rows import partition_keys
 from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
 
@@ -70,9 +72,9 @@ async def _purge(usage: Store, partition: str, first: date, last: date, report: 
 
 async def _delete(usage: Store, rows: list[Row], report: PurgeReport) -> None:
     try:
-        await usage.submit([Write(row.columns, "*", delete=True) for row in rows])
+        await insist(partial(usage.submit, [Write(row.columns, "*", delete=True) for row in rows]))
         report.deleted += len(rows)
-    except RowChanged:  # another run deletes too
+    except RowChanged:  # another run deletes too, or we did and the answer was lost
         report.left_over = True
 
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from ledger.commit import CommitReport, Ledger
 from ledger.directory import Directory
 from ledger.join import Known, is_waiting, judge, known_of, settle
 from ledger.pending import BUCKETS, Pending, call_row, list_row
+from ledger.retry import insist
 from ledger.rows import utc_text
 from ledger.store import Refused, Row, RowChanged, RowExists, Write
 from models.call import UNATTRIBUTED, Call
@@ -57,12 +59,13 @@ async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory,
     """Look at every list of calls that is due. Raises StoreUnavailable or StoreError: the next run does the rest."""
     report = SettleReport()
     until = time.monotonic() + MAX_SECONDS
+    turn = asyncio.Lock()  # the buckets' calls are summed in the same rows
 
     async def one(bucket: str) -> None:
         for kind, do in (("t", settled), ("f", forgotten)):
-            while due := await _due(pending, bucket, kind, now):
+            while due := await insist(partial(_due, pending, bucket, kind, now)):
                 for row in due:
-                    await do(bucket, row)
+                    await insist(partial(do, bucket, row))
                 if len(due) < MAX_LISTS:
                     break
                 if time.monotonic() > until:
@@ -70,7 +73,7 @@ async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory,
                     break
 
     async def settled(bucket: str, due: Row) -> None:
-        await _settle(pending, ledger, directory, bucket, due, report)
+        await _settle(pending, ledger, directory, turn, bucket, due, report)
 
     async def forgotten(bucket: str, due: Row) -> None:
         await _forget(pending, bucket, due, report)
@@ -92,14 +95,21 @@ async def _due(pending: Pending, bucket: str, kind: str, now: datetime) -> list[
 
 
 async def _settle(
-    pending: Pending, ledger: Ledger, directory: Directory, bucket: str, due: Row, report: SettleReport
+    pending: Pending,
+    ledger: Ledger,
+    directory: Directory,
+    turn: asyncio.Lock,
+    bucket: str,
+    due: Row,
+    report: SettleReport,
 ) -> None:
     listed: list[str] = json.loads(due.columns["calls"])
     for_good = [known for known in await _settled(pending, bucket, listed) if known.settled]
     verdicts = [judge(known) for known in for_good]
     calls = [call for verdict in verdicts for call in (verdict.call, *verdict.moved) if call is not None]
     await directory.enter(calls)
-    _count(await ledger.commit(calls, WRITER), report)
+    async with turn:
+        _count(await ledger.commit(calls, WRITER), report)
     forget = datetime.fromisoformat(due.columns["forget_utc"])
     await _submit_or_leave(
         pending, [Write(_keys(due), due.etag, delete=True), Write(list_row(bucket, forget, listed, forget))]

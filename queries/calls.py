@@ -47,8 +47,8 @@ class CallsQuery:
 
 
 def calls_query(parameters: Parameters, now: datetime, max_days: int) -> CallsQuery:
-    """Read the parameters of `/api/calls`, but for `cursor`. Times are taken as they are, not widened."""
-    refuse_unknown(parameters, ("app", "from", "to", "limit", "cursor", *CALL_FILTERS))
+    """Read the parameters of `/api/calls`, but for `cursor` and `format`. Times are taken as they are, not widened."""
+    refuse_unknown(parameters, ("app", "from", "to", "limit", "cursor", "format", *CALL_FILTERS))
     app = app_of(parameters)
     if app is None:
         raise QueryError("missing_parameter", "app is missing: calls are listed for one app", "app")

@@ -22,6 +22,8 @@ from tests.support.principals import HEADER, SIGN_IN, signed_in
 OWN, OTHER, READER = (str(uuid4()) for _ in range(3))
 NOON = "2024-02-29T12:00:00Z"
 MONTH = "from=2024-02-01T00:00:00Z&to=2024-03-01T00:00:00Z"
+SECONDS = "start_time=1709164800&end_time=1709251200"
+"""The day of NOON."""
 PRICE = {"model": "gpt-4o*", "per_million": {"prompt_tokens": "1", "completion_tokens": "2"}}
 
 EVERYBODY = {
@@ -52,7 +54,16 @@ SEEING_ALL = {"read all", "admin"}
 ROWS = [
     Row("usage", "GET", "usage", SIGNED_IN, MONTH),
     Row("usage", "GET", "usage", SIGNED_IN, f"{MONTH}&format=csv&app={OTHER}"),
+    *(
+        Row("usage", "GET", "usage", SIGNED_IN, f"{MONTH}&limit=1&group_by=app,model,deployment&format={form}")
+        for form in ("ndjson", "csv", "focus")
+    ),
+    Row("openai_completions", "GET", "v1/organization/usage/completions", SIGNED_IN, f"{SECONDS}&group_by=project_id"),
+    Row("openai_completions", "GET", "v1/organization/usage/completions", SIGNED_IN, f"{SECONDS}&group_by=model"),
+    Row("openai_embeddings", "GET", "v1/organization/usage/embeddings", SIGNED_IN, f"{SECONDS}&group_by=project_id"),
+    Row("openai_costs", "GET", "v1/organization/costs", SIGNED_IN, f"{SECONDS}&group_by=line_item,project_id"),
     Row("calls", "GET", "calls", SIGNED_IN, f"{MONTH}&app={OTHER}"),
+    Row("calls", "GET", "calls", SIGNED_IN, f"{MONTH}&app={OWN}&format=csv"),
     Row("call", "GET", "calls", SIGNED_IN, MONTH, ("request_id", "other-0")),
     Row("apps", "GET", "apps", SIGNED_IN, MONTH),
     Row("models", "GET", "models", SIGNED_IN, MONTH),

@@ -12,11 +12,8 @@ from tests.queries.filled import fill
 from tests.support.events import usage_event
 
 NOTHING_ENTERED: dict[str, Any] = {
-    "display_name": None,
-    "owner": None,
-    "cost_center": None,
+    **dict.fromkeys(("display_name", "owner", "cost_center", "etag")),
     "readers": [],
-    "etag": None,
 }
 JANUARY_TO_MARCH = "from=2024-01-01T00:00:00Z&to=2024-04-01T00:00:00Z"
 
