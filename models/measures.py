@@ -19,6 +19,8 @@ AUDIO_MICROSECONDS = "audio_microseconds"
 DISAGREEING_TOTALS = "disagreeing_totals"
 CLAMPED = "clamped_timestamps"
 EXCEEDING_PARTS = "exceeding_parts"
+ODDITIES = (DISAGREEING_TOTALS, EXCEEDING_PARTS, CLAMPED)
+"""Calls that are counted as they were told, although something in them cannot be right."""
 EXCESS_PROMPT_TOKENS = "excess_prompt_tokens"
 EXCESS_COMPLETION_TOKENS = "excess_completion_tokens"
 
@@ -30,9 +32,7 @@ MEASURES: tuple[str, ...] = (
     *TOKEN_KINDS,
     *ESTIMATED_KINDS,
     AUDIO_MICROSECONDS,
-    DISAGREEING_TOTALS,
-    CLAMPED,
-    EXCEEDING_PARTS,
+    *ODDITIES,
     EXCESS_PROMPT_TOKENS,
     EXCESS_COMPLETION_TOKENS,
     *LATENCY_BUCKETS,
