@@ -95,6 +95,27 @@ async def usage(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("usage", req)
 
 
+@app.function_name("openai_completions")
+@app.route("v1/organization/usage/completions", methods=["GET"])
+async def openai_completions(req: func.HttpRequest) -> func.HttpResponse:
+    """Usage as OpenAI's clients ask for it: docs/openai-usage-api.md."""
+    return await _answer("openai_completions", req)
+
+
+@app.function_name("openai_embeddings")
+@app.route("v1/organization/usage/embeddings", methods=["GET"])
+async def openai_embeddings(req: func.HttpRequest) -> func.HttpResponse:
+    """The same of embeddings."""
+    return await _answer("openai_embeddings", req)
+
+
+@app.function_name("openai_costs")
+@app.route("v1/organization/costs", methods=["GET"])
+async def openai_costs(req: func.HttpRequest) -> func.HttpResponse:
+    """What it cost."""
+    return await _answer("openai_costs", req)
+
+
 @app.function_name("calls")
 @app.route("calls", methods=["GET"])
 async def calls(req: func.HttpRequest) -> func.HttpResponse:

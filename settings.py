@@ -66,6 +66,7 @@ class Settings:
     query_max_requests: int
     query_max_seconds: int
     price_providers: tuple[str, ...]
+    focus_provider_name: str
     application_insights: str | None
     metrics_by_app: bool
     app_partitions: Mapping[str, int]
@@ -107,6 +108,7 @@ class Settings:
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
             app_partitions=reader.app_partitions("APP_PARTITIONS"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
+            focus_provider_name=reader.text("FOCUS_PROVIDER_NAME") or "LLM gateway",
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
             authentication=reader.one_of("AUTHENTICATION", AUTHENTICATIONS, "function_key"),

@@ -2,8 +2,10 @@
 
 endpoints.py   finds the endpoint and turns every error into the one error shape
 access.py      who may do what, and whose numbers a caller may see
+formats.py     in which format an answer is wanted
 usage.py       GET /api/usage
-calls.py      GET /api/calls, GET /api/calls/{request_id}
+openai_usage.py  GET /api/v1/organization/usage/completions, .../embeddings, .../costs
+calls.py       GET /api/calls, GET /api/calls/{request_id}
 registry.py   GET and PUT /api/apps/{app}, /api/models/{deployment}
 listings.py    GET /api/apps, GET /api/models, and used.py what a caller's apps used
 prices.py      GET /api/prices, GET, PUT and DELETE /api/prices/{id}

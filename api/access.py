@@ -28,6 +28,9 @@ class Need(Enum):
 
 NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "usage": {"GET": Need.APPS},
+    "openai_completions": {"GET": Need.APPS},
+    "openai_embeddings": {"GET": Need.APPS},
+    "openai_costs": {"GET": Need.APPS},
     "calls": {"GET": Need.APPS},
     "call": {"GET": Need.APPS},
     "apps": {"GET": Need.APPS},

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import services
+from api.formats import wanted_format
 from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response, json_response
 from api.usage import bounds_of
@@ -12,13 +13,17 @@ from ledger.rows import utc_text
 from models.errors import QueryError
 from queries.calls import calls_query, find, newest
 from queries.cursor import Cursors, Place
-from queries.explain import explained, shown
+from queries.explain import CALL_COLUMNS, explained, flat_call, shown
+from queries.present import CSV_TYPE, NDJSON_TYPE, as_ndjson, csv_text
 from queries.question import app_of, exact_range, refuse_unknown, single
 from queries.read import in_time, refuse_purged
+
+FORMATS = ("json", "ndjson", "csv")
 
 
 async def listed(request: Request) -> Response:
     """A page of calls. An app that the caller may not see is as one that has none. Raises QueryError and StoreError."""
+    wanted = wanted_format(request, FORMATS)
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     query = calls_query(request.parameters, now, bounds.max_call_days)
@@ -36,14 +41,16 @@ async def listed(request: Request) -> Response:
     if more:
         last = calls[-1]
         next_cursor = cursors.seal(Place(query.start, query.end, [utc_text(last.timestamp), last.request_id]))
-    answer = {
-        "app": query.app,
-        "from": utc_text(query.start),
-        "to": utc_text(query.end),
-        "calls": [shown(call) for call in calls],
-        "next_cursor": next_cursor,
-    }
-    return json_response(answer, more={NEXT_CURSOR: next_cursor} if next_cursor else {})
+    more_headers = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+    rows = [shown(call) for call in calls]
+    if wanted == "csv":
+        text = csv_text(CALL_COLUMNS, map(flat_call, rows), CALL_COLUMNS)
+        return Response(text, content_type=CSV_TYPE, more=more_headers)
+    if wanted == "ndjson":
+        return Response(as_ndjson(rows), content_type=NDJSON_TYPE, more=more_headers)
+    span = {"from": utc_text(query.start), "to": utc_text(query.end)}
+    answer = {"app": query.app, **span, "calls": rows, "next_cursor": next_cursor}
+    return json_response(answer, more=more_headers)
 
 
 async def one(request: Request) -> Response:

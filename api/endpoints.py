@@ -8,7 +8,19 @@ from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import services
-from api import access, calls, dead_letters, events, health, listings, metrics, prices, registry, usage
+from api import (
+    access,
+    calls,
+    dead_letters,
+    events,
+    health,
+    listings,
+    metrics,
+    openai_usage,
+    prices,
+    registry,
+    usage,
+)
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -21,6 +33,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 ENDPOINTS: dict[str, Endpoint] = {
     "usage": usage.get,
+    "openai_completions": openai_usage.completions,
+    "openai_embeddings": openai_usage.embeddings,
+    "openai_costs": openai_usage.costs,
     "calls": calls.listed,
     "call": calls.one,
     "apps": listings.apps,

@@ -36,7 +36,7 @@ async def names() -> Names:
     """What is entered now, as answers need it. Raises StoreBusy."""
     found = services.get()
     models, apps = await asyncio.gather(found.models.all(), found.apps.all())
-    return Names(column(models, "model"), column(apps, "cost_center"))
+    return Names(column(models, "model"), column(apps, "cost_center"), column(apps, "display_name"))
 
 
 def column(entries: Iterable[Entry], name: str) -> dict[str, str]:

@@ -9,7 +9,10 @@ read.py       those rows, read from the tables
 names.py      what operators entered: models of deployments, cost centres of apps (pure)
 compare.py    the range before, and what changed (pure)
 answer.py     rows -> an answer: groups, totals, coverage (pure)
+export.py     a page of a long export, part by part of its time
 calls.py      single calls, from their own rows
 explain.py    a call -> all that is known of it, and why (pure)
-present.py    an answer -> JSON or CSV (pure)
+present.py    an answer, or rows -> JSON, lines of JSON, CSV (pure)
+focus.py      rows -> charges as FOCUS has them (pure)
+openai_usage.py  the parameters and pages of OpenAI's organisation usage API (pure)
 """

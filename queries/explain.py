@@ -1,10 +1,12 @@
 """A call as answers show it, and why it was counted as it was. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ledger.rows import call_of, call_row_key, dimension_of, utc_text
 from ledger.store import Entity
 from models.call import Call
+from models.usage import ESTIMATED_KINDS, Usage
 from queries.names import Names
 
 
@@ -25,6 +27,22 @@ def shown(call: Call) -> dict[str, Any]:
 
 
 _NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
+
+CALL_COLUMNS: Final = (
+    "request_id",
+    "timestamp",
+    *(name for name in Call._fields if name not in _NESTED),
+    "failed",
+    *Usage._fields,
+    *ESTIMATED_KINDS,
+)
+"""The columns of calls as CSV."""
+
+
+def flat_call(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as `shown`, with its counts beside the rest."""
+    known = {**shown, **shown["usage"], **(shown["estimate"] or {})}
+    return {name: known.get(name) for name in CALL_COLUMNS}
 
 
 def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[str, Any]:

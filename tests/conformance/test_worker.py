@@ -35,6 +35,9 @@ PARTITION = "3"
 
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
+    "openai_completions": ("GET", "v1/organization/usage/completions", "FUNCTION"),
+    "openai_embeddings": ("GET", "v1/organization/usage/embeddings", "FUNCTION"),
+    "openai_costs": ("GET", "v1/organization/costs", "FUNCTION"),
     "calls": ("GET", "calls", "FUNCTION"),
     "call": ("GET", "calls/{request_id}", "FUNCTION"),
     "prices": ("GET", "prices", "FUNCTION"),
