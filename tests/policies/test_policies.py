@@ -12,8 +12,8 @@ from collectors.identity import resolve_app
 from models.call import Call
 from models.event import read_usage_event
 from models.usage import Usage
-from tests.collectors.reading import collected
-from tests.collectors.recorded import RECORDED, STREAMS, Recorded
+from tests.collectors.reading import call_of_body, collected
+from tests.collectors.recorded import RECORDED, SAMPLES, STREAMS, Recorded
 from tests.policies.gateway import Exchange, Gateway, Outcome, answer
 
 MODES = ("mode-a", "mode-b", "mode-c")
@@ -120,6 +120,8 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
         ({"model": "llama3", "response": "hi", "prompt_eval_count": 4, "eval_count": 2}, (4, 2)),
         ({"generation": "hi", "prompt_token_count": 4, "generation_token_count": 2}, (4, 2)),
         ({"output": {"text": "hi"}, "usage": {"inputTokens": 4, "outputTokens": 2}}, (4, 2)),
+        ({"inputTextTokenCount": 4, "results": [{"tokenCount": 2, "outputText": "hi"}]}, (4, 2)),
+        ({"embedding": [0.5], "inputTextTokenCount": 4}, (4, None)),
         ({"usage": None}, None),
         ({"usage": []}, None),
         ({"usage": "many"}, None),
@@ -132,12 +134,29 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
         ("text", None),
     ],
 )
-def test_usage_is_found_where_providers_put_it(gateway: Gateway, body: object, usage: tuple[int, int] | None) -> None:
+def test_usage_is_found_where_providers_put_it(
+    gateway: Gateway, body: object, usage: tuple[int, int | None] | None
+) -> None:
     call = call_of(gateway.run(Exchange(response=answer(json.dumps(body)))))
     if usage is None:
         assert (call.usage_state, call.missing_reason) == ("missing", "unrecognised")
     else:
         assert (call.usage.prompt_tokens, call.usage.completion_tokens) == usage
+
+
+WHOLE = {
+    (record["provider"], record["operation"]): record["response"]["body"]
+    for record in map(json.loads, (SAMPLES.parent / "providers.jsonl").read_text(encoding="utf-8").splitlines())
+    if record["expected"] and not record["streaming"] and "usage-only-in-headers" not in record["tags"]
+}
+
+
+@pytest.mark.parametrize("body", WHOLE.values(), ids=["-".join(kind) for kind in WHOLE])
+def test_an_answer_of_any_provider_and_size_gives_what_its_whole_body_says(gateway: Gateway, body: str) -> None:
+    """A picture or a vector in front of it: from a million characters on, only the end is read."""
+    truth = call_of_body(body).usage
+    for text in (body, f'{{"data":"{"A" * 1_000_000}",{body.lstrip()[1:]}'):
+        assert call_of(gateway.run(Exchange(response=answer(text)))).usage == truth
 
 
 BEDROCK = {
@@ -153,6 +172,7 @@ BEDROCK = {
     [
         ({"outputs": [{"text": "hi"}]}, BEDROCK, Usage(34, 2, 36, 30)),
         ({"usage": {"input_tokens": 7, "output_tokens": 5}}, BEDROCK, Usage(7, 5, 12)),  # the body knows best
+        ({"inputTextTokenCount": 7, "results": [{"tokenCount": 5}]}, BEDROCK, Usage(7, 5, 12)),
         ({"results": [{"index": 0, "relevance_score": 0.3}]}, BEDROCK, None),
         ({"outputs": []}, {"x-amzn-bedrock-invocation-latency": "696"}, None),
         ({"outputs": []}, BEDROCK | {"x-amzn-bedrock-output-token-count": "many"}, None),
@@ -188,9 +208,18 @@ def test_usage_of_a_large_answer_is_read_from_its_end(gateway: Gateway) -> None:
     assert (call.usage.prompt_tokens, call.model) == (9, None)
 
 
-@pytest.mark.parametrize("after", [[{"usage": USAGE}], {"usage": USAGE}, '"usage":{"prompt_tokens":1}}'])
+@pytest.mark.parametrize(
+    "after",
+    [[{"usage": USAGE}], {"usage": USAGE}, '"usage":{"prompt_tokens":1}}', [{"usageMetadata": USAGE}]],
+)
 def test_a_look_alike_at_the_end_of_a_large_answer_is_not_usage(gateway: Gateway, after: object) -> None:
     body = json.dumps({"data": "x" * 1_100_000, "steps": after})
+    assert call_of(gateway.run(Exchange(response=answer(body)))).usage_state == "missing"
+
+
+def test_a_large_ranking_is_not_billed_by_its_tokens(gateway: Gateway) -> None:
+    ranked = [{"relevance_score": 0.4, "index": 0, "document": "x" * 1_100_000}]
+    body = json.dumps({"object": "list", "data": ranked, "model": "rerank", "usage": {"total_tokens": 43}})
     assert call_of(gateway.run(Exchange(response=answer(body)))).usage_state == "missing"
 
 
