@@ -95,7 +95,7 @@ TYPES = _names(
     "JArray", "JObject", "JTokenType",  # Newtonsoft.Json.Linq
     "DateTimeOffset", "Math", "StringComparison", "StringSplitOptions", "Uri",  # System
     "Enumerable",  # System.Linq
-    "Encoding",  # System.Text
+    "Encoding", "Regex", "RegexOptions",  # System.Text; of Regex the constructor, IsMatch, Match, Matches and others
     "Jwt",  # of the context: what output-token-variable-name and AsJwt give
     "bool", "char", "int", "long", "string",  # System.Boolean, Char, Int32, Int64, String
 )  # fmt: skip
@@ -113,6 +113,7 @@ TYPE_MEMBERS = _names(
     "TotalMilliseconds",  # System.TimeSpan
     "Max", "Min", "Round",  # System.Math
     "UTF8", "GetByteCount",  # System.Text.Encoding
+    "IgnoreCase", "IsMatch",  # System.Text.RegularExpressions.RegexOptions, Regex
     "Ordinal", "RemoveEmptyEntries",  # System.StringComparison, StringSplitOptions
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from collectors.identity import resolve_app
 from models.call import Call
 from models.event import read_usage_event
 from models.usage import Usage
+from tests.collectors import test_operations
 from tests.collectors.reading import call_of_body, collected
 from tests.collectors.recorded import RECORDED, SAMPLES, STREAMS, Recorded
 from tests.policies.gateway import Exchange, Gateway, Outcome, answer
@@ -314,6 +315,32 @@ def test_only_a_post_is_a_call(gateway: Gateway, mode: str, method: str) -> None
     assert (outcome.fault, outcome.sent, outcome.response_reads) == (None, [], 0)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", test_operations.ASKS_NO_MODEL)
+def test_what_asks_no_model_for_tokens_has_none(gateway: Gateway, mode: str, path: str) -> None:
+    """A stored completion or run that is changed repeats its usage; the others have none. No body is read."""
+    outcome = gateway.run(Exchange(policy=mode, path=path, response=answer(CHAT)))
+    assert (outcome.event["usage_source"], outcome.response_reads) == ("none", 0)
+    call = call_of(outcome)
+    assert (call.usage_state, call.missing_reason, call.usage) == ("missing", "not_metered", Usage())
+
+
+@pytest.mark.parametrize("path", test_operations.ASKS_A_MODEL)
+def test_what_asks_a_model_is_counted(gateway: Gateway, path: str) -> None:
+    assert call_of(gateway.run(Exchange(path=path, response=answer(CHAT)))).missing_reason != "not_metered"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("variable", "hit"), [(True, True), (False, False), ("yes", False), (None, False)])
+def test_an_answer_of_the_gateways_cache_is_not_charged_again(
+    gateway: Gateway, mode: str, variable: bool | str | None, hit: bool
+) -> None:
+    """usage-from-cache is true from before the look-up on, until the backend section sets it to false."""
+    outcome = gateway.run(Exchange(policy=mode, response=answer(CHAT), variables={"usage-from-cache": variable}))
+    assert (outcome.event.get("usage_source") == "none") == hit
+    assert (call_of(outcome).missing_reason == "not_metered") == hit
+
+
 def test_what_was_asked_for_is_told(gateway: Gateway) -> None:
     asked = json.dumps({"model": "gpt-4o", "messages": []})
     v1 = gateway.run(Exchange(path="/openai/v1/chat/completions", request_body=asked, response=answer(CHAT))).event
@@ -512,7 +539,7 @@ _MEMBERS = [
     "Response.StatusCode", "Subscription", "User",
 ]  # fmt: skip
 _VARIABLES = st.dictionaries(
-    st.sampled_from(["usage-app-id", "usage-token", "usage-backend-id"]),
+    st.sampled_from(["usage-app-id", "usage-token", "usage-backend-id", "usage-from-cache"]),
     st.none() | st.booleans() | st.integers(0, 9) | _TEXT,
 )
 _EXCHANGES = st.builds(
