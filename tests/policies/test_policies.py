@@ -240,6 +240,41 @@ def test_a_long_stream_is_sent_from_its_end_and_fits(gateway: Gateway, character
     assert call_of(outcome).usage.total_tokens == 12
 
 
+def lengthened(body: str) -> str:
+    """More than a message holds in front of a stream's end; of Anthropic's, behind its start."""
+    if body.startswith("["):
+        chunks = json.loads(body)
+        going = json.loads(json.dumps(chunks[0]).replace("finishReason", "index"))
+        return json.dumps([*[going] * (250_000 // len(json.dumps(going))), *chunks], indent=2)
+    if body.startswith("{"):
+        line = body[: body.index("\n") + 1]
+        return line * (250_000 // len(line)) + body
+    start = body.index("\n\n") + 2 if "message_start" in body else 0
+    return body[:start] + ": keep-alive\n\n" * 20_000 + body[start:]
+
+
+LONG = {
+    f"{record['provider']}-{record['operation']}-{number}": lengthened(record["response"]["body"])
+    for file in ("recorded.jsonl", "providers.jsonl")
+    for number, record in enumerate(map(json.loads, (SAMPLES.parent / file).read_text(encoding="utf-8").splitlines()))
+    if record["expected"] and record["streaming"] and "aws-eventstream" not in record["tags"]
+}
+
+
+@pytest.mark.parametrize("body", LONG.values(), ids=LONG)
+def test_the_usage_of_a_long_stream_survives(gateway: Gateway, body: str) -> None:
+    """Also where the prompt is counted at its start (Anthropic), and where lines do not say data: (Gemini, Ollama)."""
+    truth = call_of_body(body, stream=True)
+    content_type = {"[": "application/json", "{": "application/x-ndjson"}.get(body[0], SSE)
+    response = answer(body, content_type=content_type)
+    outcome = gateway.run(Exchange(policy="mode-c", path="/v1/m:streamGenerateContent", response=response))
+    call = call_of(outcome)
+    assert truth.usage_state == "reported"
+    assert (call.usage, call.model) == (truth.usage, truth.model)
+    assert len(outcome.sent[0].body) < MAX_MESSAGE_BYTES
+    assert outcome.event["body_offset"] > 0
+
+
 def test_a_long_identity_does_not_push_a_message_over_the_limit(gateway: Gateway) -> None:
     long = {"Id": "\x01" * 5000, "Name": "\x01" * 5000}
     outcome = gateway.run(
