@@ -25,11 +25,13 @@ def decode(body: bytes) -> list[Record | BadRecord]:
     try:
         return _whole(body)
     except ValueError as error:
-        # The lines of a lone document that was cut are indented, or none is an object: it is one record, not many.
-        lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
-        if any(_is_whole(record) for line, records in lines if not line[:1].isspace() for record in records):
-            return [record for _, records in lines for record in records]
-        return _mended(body) or [_not_json(error)]
+        # A lone document that was cut may have lines that are objects too: then it is still one, not many.
+        document = _mended(body)
+        if not document or any(isinstance(record, BadRecord) for record in document):
+            lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
+            if any(_is_whole(record) for line, records in lines if not line[:1].isspace() for record in records):
+                return [record for _, records in lines for record in records]
+        return document or [_not_json(error)]
 
 
 def _line(line: bytes) -> list[Record | BadRecord]:
