@@ -87,7 +87,8 @@ async def _ingest(
     calls = whole + joined
     await services.directory.enter(calls)
     committed = await services.ledger.commit(calls, replay or events[0].origin.writer)
-    not_stored = [*committed.refused, *((each.records[0].call, each.refused) for each in meetings if each.refused)]
+    unmet = [(half.call, each.refused) for each in meetings if each.refused for half in each.records]
+    not_stored = [*committed.refused, *unmet]
     dead_letters = collected.dead_letters + [refused(call, why, events, payloads) for call, why in not_stored]
     await services.dead_letters.set_aside(dead_letters, now())
     await services.dead_letters.remove_counted(events, dead_letters, replayed=replay is not None)
@@ -166,7 +167,9 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
     duplicate = sum(id(call) not in met for call in committed.duplicates)
     pending = 0
     for meeting in meetings:
-        once = meeting.refused is not None or id(meeting.verdict.call) in counted | refused
+        if meeting.refused is not None:  # each record is a dead letter
+            continue
+        once = id(meeting.verdict.call) in counted | refused
         new = max(meeting.new - once, 0)
         duplicate += len(meeting.records) - once - new
         if meeting.waits:

@@ -1,13 +1,15 @@
 """Which models a caller's apps used in the months of a range, by which deployments and with which other values."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import services
 from api.usage import bounds_of
 from ledger.store import Entity
+from models.call import DIMENSIONS
 from prices.entry import PriceEntry
 from queries.buckets import month_after
 from queries.names import Names
@@ -20,12 +22,12 @@ class Used(NamedTuple):
     None for those of all apps: the directory, which names the models, does not tell apps apart."""
 
     pairs: frozenset[tuple[str | None, str | None]]
-    values: list[Entity] | None = None
+    values: Sequence[Mapping[str, str | None]] | None = None
 
     def shows(self, entry: PriceEntry, names: Names) -> bool:
         """Whether a price of the operator's own may be shown: whether it can apply to what was used."""
         return self.values is None or any(
-            entry.matches(names.value("model", values["app"], values)) and entry.scope.items() <= values.items()
+            entry.matches(names.model(values["model"], values["deployment"])) and entry.scope.items() <= values.items()
             for values in self.values
         )
 
@@ -39,15 +41,17 @@ async def used(months: Iterable[str], allowed: Collection[str] | None, now: date
         return Used(frozenset(pair for of_month in pairs for pair in of_month))
     first, last = (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) for month in (ordered[0], ordered[-1]))
     end = datetime.combine(month_after(last.date()), first.timetz())
-    values: list[Entity] = []
+    calls: Counter[tuple[tuple[str, str | None], ...]] = Counter()
 
     def take(app: str, columns: Entity) -> None:
-        if columns.get("calls"):  # a call that was counted here until more was known of it leaves sums of nothing
-            values.append({**columns, "app": app})
+        told = ("model", *DIMENSIONS)
+        calls[("app", app), *((name, columns.get(name)) for name in told)] += columns.get("calls", 0)
 
     reader = UsageReader(
         found.usage, found.directory, concurrency=found.settings.query_concurrency, bounds=bounds_of(found)
     )
     async with in_time(found.settings.query_max_seconds):
         await reader.read(UsageQuery(first, end, "total", (), {"app": frozenset(allowed)}), take, now)
-    return Used(frozenset((each.get("model"), each.get("deployment")) for each in values), values)
+    # Calls that were counted here until more was known of them leave sums of nothing.
+    values = [dict(each) for each, number in calls.items() if number]
+    return Used(frozenset((each["model"], each["deployment"]) for each in values), values)

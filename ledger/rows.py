@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from azure.data.tables import EdmType, EntityProperty
@@ -119,8 +120,7 @@ def call_columns(call: Call) -> Entity:
         "partition": call.origin.partition,
         "sequence_number": EntityProperty(call.origin.sequence_number, EdmType.INT64),
     }
-    for name in _CALL_COLUMNS:
-        value = getattr(call, name)
+    for name, value in zip(_CALL_COLUMNS, _values_of(call), strict=True):
         if value is not None:
             columns[name] = value
     if call.stage != "final":
@@ -160,6 +160,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
 _CALL_COLUMNS = tuple(
     name for name in Call._fields if name not in ("timestamp", "usage", "origin", "stage", "estimate")
 )
+_values_of = attrgetter(*_CALL_COLUMNS)
 _USAGE_COLUMNS = Usage._fields
 
 
@@ -195,7 +196,7 @@ def sums_of(columns: Mapping[str, Any]) -> Measures:
 
 def size_bound(entity: Entity) -> int:
     """An upper bound of the bytes an entity takes in a request."""
-    text = "".join(value for value in entity.values() if isinstance(value, str))
+    text = "".join([value for value in entity.values() if isinstance(value, str)])
     # JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12.
     worst = 2 if text.isascii() and text.isprintable() else 12
     return _ENTITY_OVERHEAD + worst * len(text)

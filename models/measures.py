@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from models.call import Call
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
@@ -40,6 +41,9 @@ MEASURES: tuple[str, ...] = (
 """Every name a sum can have: the counter columns of the aggregate rows."""
 
 
+_tokens_of = attrgetter(*TOKEN_KINDS)
+
+
 def measures_of(call: Call) -> Measures:
     """One call as sums over itself. A call with an estimate is not among the missing, and no part of it among the
     reported."""
@@ -56,8 +60,7 @@ def measures_of(call: Call) -> Measures:
         measures.update(call.estimate.sums())
     else:
         usage = call.usage
-        for kind in TOKEN_KINDS:
-            tokens: int | None = getattr(usage, kind)
+        for kind, tokens in zip(TOKEN_KINDS, _tokens_of(usage), strict=True):
             if tokens is not None:
                 measures[kind] = tokens
         if usage.audio_seconds is not None:

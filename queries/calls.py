@@ -168,12 +168,12 @@ async def _places(
     directory: Directory, app: str | None, start: datetime, end: datetime, allowed: Collection[str] | None
 ) -> list[tuple[str, int, datetime]]:
     apps: dict[str, dict[str, int]] = {}
+    wanted = allowed if app is None else [app] if allowed is None or app in allowed else []
     places = []
     for first, _ in _days_back(start, end):
         month = f"{first:%Y%m}"
         if month not in apps:
-            named = await (directory.apps(month) if app is None else directory.some_apps(month, [app]))
-            apps[month] = {name: parts for name, parts in named.items() if allowed is None or name in allowed}
+            apps[month] = await (directory.apps(month) if wanted is None else directory.some_apps(month, wanted))
         places += [(name, parts, first) for name, parts in apps[month].items()]
     return places
 

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 class Cursors:
     """The cursors of one question. `allowed` are the apps its caller may see, None for all."""
 
-    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, allowed: Collection[str] | None = None):
+    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, allowed: Collection[str] | None):
         bound = sorted((name, list(values)) for name, values in parameters.items() if name not in UNBOUND)
         apps = None if allowed is None else sorted(allowed)
         self._key = key

@@ -39,7 +39,7 @@ class Names:
         return value
 
 
-def narrowed(query: UsageQuery, names: Names, allowed: Collection[str] | None = None) -> UsageQuery:
+def narrowed(query: UsageQuery, names: Names, allowed: Collection[str] | None) -> UsageQuery:
     """The question, of the apps only that its filters and its caller (`allowed`, None for all) leave: the one place
     that says so, before anything is read."""
     apps = query.filters.get("app")

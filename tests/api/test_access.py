@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 
 from api import access, endpoints
 from models.caller import ADMIN, READ_ALL, WRITE
-from pipeline import ingest
+from pipeline import ingest, settle
 from services import Services
 from tests.api.asked import Reply, ask, ask_one, send
 from tests.api.conftest import Configure
@@ -241,6 +242,78 @@ async def test_an_endpoint_without_a_rule_is_refused(configure: Configure, monke
     monkeypatch.setitem(endpoints.ENDPOINTS, "new", endpoints.ENDPOINTS["usage"])
     assert (await endpoints.answer("new", "https://x/api/new", {})).status == 403
     assert (await endpoints.answer("usage", "https://x/api/usage", {}, method="PATCH")).status == 403
+
+
+async def test_a_limited_caller_sees_all_of_its_own(configure: Configure) -> None:
+    """What it used, the alias of its deployment, the prices that can apply to its calls; no numbers of the hub."""
+    await prepared(configure, **SIGN_IN)
+    for who in ("own", "reader"):
+        headers = EVERYBODY[who]
+        models = (await ask("models", MONTH, headers)).json
+        assert [model["model"] for model in models["models"]] == ["gpt-4o-2024-08-06", "own-model"]
+        assert [alias["deployment"] for alias in models["aliases"]] == ["own-deployment"]
+        (app,) = (await ask("apps", MONTH, headers)).json["apps"]
+        assert (app["app"], app["display_name"], app["months"]) == (OWN, "own-name", ["2024-02"])
+        prices = (await ask("prices", MONTH, headers)).json
+        assert {price["id"] for price in prices["own"]} == {"own-price", "for-all"}
+        applying = [price["source"] for model in prices["models"] for price in model["prices"]]
+        assert [source for source in applying if source.startswith("prices/")] == [
+            "prices/own-price: own-contract",
+            "prices/for-all",
+        ]
+        (call,) = (await ask_one("call", "calls", "request_id", "own-0", MONTH, headers=headers)).json["calls"]
+        assert (call["app"], call["origin"], call["usage"]["prompt_tokens"]) == (OWN, None, 1)
+    (call,) = (await ask_one("call", "calls", "request_id", "own-0", MONTH, headers=EVERYBODY["admin"])).json["calls"]
+    assert call["origin"]["sequence_number"] == 0
+
+
+async def test_a_price_shows_to_those_whose_calls_have_all_of_its_scope(configure: Configure) -> None:
+    """Not if it is for a model that they did not use, nor for a deployment of another's."""
+    await prepared(configure, **SIGN_IN)
+    scopes = {
+        "mine": ("gpt-4o*", {"deployment": "own-deployment"}),
+        "theirs": ("gpt-4o*", {"deployment": "other-deployment"}),
+        "both": ("gpt-4o*", {"app": OWN, "deployment": "other-deployment"}),
+        "fine-tuned": ("other-model", {}),
+    }
+    for name, (model, scope) in scopes.items():
+        body = {**PRICE, "model": model, "scope": scope}
+        await ask_one("price", "prices", "id", name, method="PUT", body=body, headers=EVERYBODY["admin"])
+    for asked in (MONTH, f"{MONTH}&model=gpt-4o-2024-08-06", f"{MONTH}&model=other-model"):
+        shown = (await ask("prices", asked, EVERYBODY["own"])).json
+        ids = {price["id"] for price in shown["own"]}
+        assert ids == (set() if "other" in asked else {"mine", "own-price", "for-all"})
+        sources = {price["source"].split(":")[0] for model in shown["models"] for price in model["prices"]}
+        assert sources & {"prices/theirs", "prices/both", "prices/fine-tuned", "prices/other-price"} == set()
+    everything = (await ask("prices", MONTH, EVERYBODY["read all"])).json
+    assert {price["id"] for price in everything["own"]} == {*scopes, "own-price", "other-price", "for-all"}
+
+
+async def test_a_call_that_waits_or_moved_tells_nothing_of_another(configure: Configure) -> None:
+    """Of who it waits for, or where it went to, only those hear who may see it there."""
+    found = await configure(GATEWAY_LOGS_HUB="gateway-logs", **SIGN_IN)
+    now, (own, other) = datetime.now(UTC), (signed_in(app=OWN), signed_in(app=OTHER))
+    half = usage_event(request_id="c", app_id=OWN, usage=None, usage_source="gateway_log", timestamp=now.isoformat())
+    await ingest([raw_event(half)], found)
+    assert (await ask_one("call", "calls", "request_id", "c", headers=own)).json["waiting"]["app"] == OWN
+    assert (await ask_one("call", "calls", "request_id", "c", headers=other)).status == 404
+
+    grants = {"readers": [OTHER]}
+    for app in ("unattributed", OTHER):
+        await ask_one("app_entry", "apps", "app", app, method="PUT", body=grants, headers=EVERYBODY["admin"])
+    log = {"time": now.isoformat().replace("+00:00", "Z"), "category": "GatewayLlmLogs", "correlationId": "d"}
+    usage = {"correlationId": "d", "promptTokens": 10, "completionTokens": 5, "totalTokens": 15}
+    await ingest([raw_event({**log, "properties": usage}, hub="gateway-logs")], found)
+    await settle(found, now=lambda: now + timedelta(hours=2))
+    await ingest([raw_event({**half, "request_id": "d"}, sequence_number=1)], found)
+    (left,) = (await ask_one("call", "calls", "request_id", "d", headers=other)).json["calls"]
+    assert (left["app"], left["counted"], left["moved_to"]) == ("unattributed", False, None)
+    everywhere = (await ask_one("call", "calls", "request_id", "d", headers=EVERYBODY["admin"])).json["calls"]
+    assert {call["app"]: call["moved_to"] and call["moved_to"]["app"] for call in everywhere} == {
+        "unattributed": OWN,
+        OWN: None,
+    }
+    assert (await ask("models", "", other)).json["models"] == []
 
 
 async def test_a_grant_holds_until_it_is_taken_back(configure: Configure) -> None:

@@ -235,12 +235,16 @@ RECORDS = st.one_of(
 )
 
 
+SHARED = f"t{uuid4().hex[:16]}"
+"""Of all examples: each has a meter of its own, and making tables takes long."""
+
+
 @settings(max_examples=25)
 @given(records=st.lists(RECORDS, min_size=1, max_size=20))
 async def test_whatever_is_sent_the_series_are_few(azurite: Azurite, records: list[Any]) -> None:
     """And received = counted + duplicate + joined + pending + dead-lettered, in the metrics too."""
     events: list[RawEvent] = [raw_event(record, sequence_number=n) for n, record in enumerate(records)]
-    async with watched(azurite) as (found, meter):
+    async with watched(azurite, TABLE_PREFIX=SHARED) as (found, meter):
         await ingest(events, found, now=lambda: NOON)
     declared = {metric.name: set(metric.attributes) for metric in METRICS}
     values: dict[str, set[Any]] = {}
