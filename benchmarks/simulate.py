@@ -1,6 +1,6 @@
 """`make simulate`: what so many calls a second need of Azure, cost, and break first. On paper: nothing is run or timed.
 
-The services' limits and prices are the constants below. What a batch writes is not guessed: `ledger.plan` plans it. One
+The services' limits and prices are in azure_limits.py. What a batch writes is not guessed: `ledger.plan` plans it. One
 *collector* is one Event Hubs namespace, one function app and one storage account. docs/scale.md shows the tables and
 says what they leave out; tests/test_simulate.py keeps them the same.
 """
@@ -13,42 +13,15 @@ from functools import cache
 from itertools import count, takewhile
 from typing import Final, NamedTuple
 
+from benchmarks import azure_limits as azure
 from collectors.collect import collect
 from ledger.pending import BUCKETS, MAX_LISTED
-from ledger.plan import plan
+from ledger.plan import not_spread, plan
 from ledger.purge import MAX_ROWS
-from ledger.store import MAX_TRANSACTION_ENTITIES, Entity
+from ledger.rows import call_entity, call_row_key
+from ledger.store import MAX_TRANSACTION_ENTITIES
 from models.call import Call
 from tests.support.events import NOON, raw_event, usage_event
-
-# Limits. https://learn.microsoft.com/azure/event-hubs/event-hubs-quotas
-TU_EVENTS: Final = 1000
-TU_BYTES: Final = 1_000_000
-NAMESPACE_TUS: Final = 40
-HUB_PARTITIONS: Final = 32
-"""Of one hub, Standard tier."""
-# https://learn.microsoft.com/azure/event-hubs/event-hubs-scalability: "a maximum throughput of 1 MB/s per partition"
-HUB_PARTITION_BYTES: Final = 1_000_000
-# https://learn.microsoft.com/azure/storage/tables/scalability-targets, for entities of 1 KiB
-TABLE_PARTITION_ENTITIES: Final = 2000
-ACCOUNT_ENTITIES: Final = 20_000
-# https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan
-APP_INSTANCES: Final = 1000
-REGION_CORES: Final = 250
-INSTANCE_GB: Final = 2
-"""With one core."""
-
-# US dollars, list prices without discounts, East US and West Europe in 2026. They differ by region and change.
-# Microsoft's price pages were not readable here: each stands as others quote them (docs/scale.md).
-TU_HOUR: Final = 0.03  # https://azure.microsoft.com/pricing/details/event-hubs/
-MILLION_EVENTS: Final = 0.028
-TABLE_REQUESTS: Final = (
-    0.000_000_036  # https://azure.microsoft.com/pricing/details/storage/tables/ (0.00036 per 10,000)
-)
-TABLE_GB: Final = 0.045
-CHECKPOINT: Final = 0.000_000_44  # https://azure.microsoft.com/pricing/details/storage/blobs/ ("other operations")
-GB_SECOND: Final = 0.000_026  # https://azure.microsoft.com/pricing/details/functions/ (Flex Consumption, on demand)
-MILLION_EXECUTIONS: Final = 0.40
 
 # Ours, from host.json and the settings' defaults.
 BATCH: Final = 1000
@@ -66,9 +39,8 @@ LOG_BYTES: Final = 2000  # of a call's record in the gateway's log, each alone i
 MODELS: Final = 3  # an app's
 HOT: Final = 0.1  # the largest app's share of all calls
 FULL: Final = 0.7  # how much of a limit is used on average, since an hour's average is not its peak
-
 WAIT: Final = 5  # seconds, of the columns where a batch waits
-
+SIZES: Final = ((100, 20), (10_000, 200), (1_000_000, 2_000))  # calls a second, and apps
 MONTH: Final = 730 * 3600
 FILLS: Final = (1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100, 140, 200, 300, 500, 700, BATCH)
 """How full a batch is taken to be: the most of these that it is at least."""
@@ -118,22 +90,6 @@ def planned(calls: int, apps: int) -> Batch:
     return Batch(calls + aggregates, len(transactions), waves * max(map(len, partitions)))
 
 
-def stored_bytes(entity: Entity) -> int:
-    """As billed: blogs.msdn.microsoft.com/avkashchauhan/2011/11/30 ("How the size of an entity is calculated")."""
-    size = 4 + 2 * len(entity["PartitionKey"] + entity["RowKey"])
-    for name, value in entity.items():
-        if name not in ("PartitionKey", "RowKey"):
-            size += 8 + 2 * len(name) + (4 + 2 * len(value) if isinstance(value, str) else 8)
-    return size
-
-
-@cache
-def call_row_bytes() -> int:
-    """Of a call row as planned."""
-    (group,) = plan(_calls(1)[:1], DIMENSIONS, "usage-events-0", "0" * 32).transactions.values()
-    return stored_bytes(group[0].calls[0].entity)
-
-
 def pending_transactions(calls: int) -> float:
     """That insert the rows of a batch's calls in `pending`: at least one for each bucket that has some."""
     buckets = len(BUCKETS)
@@ -160,7 +116,7 @@ def collector(calls: float, apps: int, load: Load) -> Needs:
     """For so many calls a second. The policy's partition key is the app, so that a hub partition has some apps' events;
     the gateway's log has none, so that its batches, by which calls are counted then, have all."""
     logs = load.gateway_logs
-    bytes_a_partition = LOG_BYTES if logs else EVENT_BYTES
+    most = azure.HUB_PARTITION_BYTES / (LOG_BYTES if logs else EVENT_BYTES)
 
     def seconds(batch: int, together: int) -> float:
         # one after the other: the ledger's transactions, the progress row; with logs also the rows of `pending`
@@ -171,12 +127,10 @@ def collector(calls: float, apps: int, load: Load) -> Needs:
         return apps if logs else math.ceil(apps / partitions)
 
     def partition_takes(partitions: int) -> float:
-        return min(BATCH / seconds(BATCH, together(partitions)), HUB_PARTITION_BYTES / bytes_a_partition)
+        return min(BATCH / seconds(BATCH, together(partitions)), most)
 
-    partitions = next(
-        (each for each in (4, 8, 16) if calls / each <= FULL * partition_takes(each)),
-        HUB_PARTITIONS,
-    )
+    enough = (each for each in (4, 8, 16) if calls / each <= FULL * partition_takes(each))
+    partitions = next(enough, azure.HUB_PARTITIONS)
     rate = calls / partitions
     mix = together(partitions)
     # While a batch is counted the next one comes together.
@@ -197,27 +151,17 @@ def collector(calls: float, apps: int, load: Load) -> Needs:
         requests += calls * 3 + batches * (rows * 5 + 1)
         events, ingress, functions = 2 * calls, calls * (EVENT_BYTES + LOG_BYTES), 2
         batches *= 2
-        limits["rows/s of a partition of `pending`"] = of_pending / len(BUCKETS) / TABLE_PARTITION_ENTITIES
-    tus = max(events / TU_EVENTS, ingress / TU_BYTES)
+        limits["rows/s of a partition of `pending`"] = of_pending / len(BUCKETS) / azure.TABLE_PARTITION_ENTITIES
+    tus = max(events / azure.TU_EVENTS, ingress / azure.TU_BYTES)
     instances = functions * math.ceil(calls * CPU / FULL / functions)
     limits |= {
-        "rows/s of the storage account": entities / ACCOUNT_ENTITIES,
-        "throughput units of the namespace": tus / NAMESPACE_TUS,
-        "hub partitions": calls / partition_takes(partitions) / HUB_PARTITIONS,
-        "instances of the function app": instances * FULL / APP_INSTANCES,
+        "rows/s of the storage account": entities / azure.ACCOUNT_ENTITIES,
+        "throughput units of the namespace": tus / azure.NAMESPACE_TUS,
+        "hub partitions": calls / partition_takes(partitions) / azure.HUB_PARTITIONS,
+        "instances of the function app": instances * FULL / azure.APP_INSTANCES,
     }
-    return Needs(
-        partitions,
-        batch,
-        batches,
-        written,
-        batch / ledger.transactions,
-        entities,
-        requests,
-        tus,
-        instances,
-        limits,
-    )
+    fill = batch / ledger.transactions
+    return Needs(partitions, batch, batches, written, fill, entities, requests, tus, instances, limits)
 
 
 def collectors(load: Load) -> tuple[int, Needs]:
@@ -225,7 +169,7 @@ def collectors(load: Load) -> tuple[int, Needs]:
     least = load.calls * (8 if load.gateway_logs else 2)  # rows a second that no filling of batches saves
     tried = (
         (number, collector(load.calls / number, math.ceil(load.apps / number), load))
-        for number in count(math.ceil(least / ACCOUNT_ENTITIES / FULL))
+        for number in count(math.ceil(least / azure.ACCOUNT_ENTITIES / FULL))
     )
     return next((number, needs) for number, needs in tried if max(needs.limits.values()) <= FULL)
 
@@ -234,22 +178,21 @@ def column(load: Load) -> dict[str, str]:
     """One load's answers by what they are."""
     number, each = collectors(load)
     hot = load.calls * HOT
-    hot_hub_parts = math.ceil(hot * EVENT_BYTES / HUB_PARTITION_BYTES / FULL)
+    hot_hub_parts = math.ceil(hot * EVENT_BYTES / azure.HUB_PARTITION_BYTES / FULL)
     # what is deleted of it is in partitions of earlier months
-    hot_parts = math.ceil(hot * planned(BATCH, 1).entities / BATCH / TABLE_PARTITION_ENTITIES / FULL)
+    hot_parts = math.ceil(hot * planned(BATCH, 1).entities / BATCH / azure.TABLE_PARTITION_ENTITIES / FULL)
+    tus = number * math.ceil(each.tus / FULL)
+    events = load.calls * (2 if load.gateway_logs else 1)
+    call = _calls(1)[0]
+    row = call_entity(call, not_spread(call), call_row_key(call), "0" * 32, DIMENSIONS)
+    kept = load.calls * RETENTION_DAYS * 86_400 * azure.billed_bytes(row) / 2**30
     costs = {
-        "Event Hubs": number * math.ceil(each.tus / FULL) * TU_HOUR * 730
-        + load.calls * (2 if load.gateway_logs else 1) * MONTH / 1e6 * MILLION_EVENTS,
-        "Functions, execution time": number * each.instances * INSTANCE_GB * MONTH * GB_SECOND,
-        "Functions, executions": number * each.batches * MONTH / 1e6 * MILLION_EXECUTIONS,
-        "Tables, requests": number * each.requests * MONTH * TABLE_REQUESTS,
-        f"Tables, call rows of {RETENTION_DAYS} days": load.calls
-        * 86_400
-        * RETENTION_DAYS
-        * call_row_bytes()
-        / 2**30
-        * TABLE_GB,
-        "Checkpoints": number * each.batches * MONTH * CHECKPOINT,
+        "Event Hubs": tus * azure.TU_HOUR * 730 + events * MONTH / 1e6 * azure.MILLION_EVENTS,
+        "Functions, execution time": number * each.instances * azure.INSTANCE_GB * MONTH * azure.GB_SECOND,
+        "Functions, executions": number * each.batches * MONTH / 1e6 * azure.MILLION_EXECUTIONS,
+        "Tables, requests": number * each.requests * MONTH * azure.TABLE_REQUEST,
+        f"Tables, call rows of {RETENTION_DAYS} days": kept * azure.TABLE_GB,
+        "Checkpoints": number * each.batches * MONTH * azure.CHECKPOINT,
     }
     limit, used = max(each.limits.items(), key=lambda item: item[1])
     cores = number * each.instances
@@ -257,10 +200,10 @@ def column(load: Load) -> dict[str, str]:
         "apps": f"{load.apps:,}",
         "a batch waits to fill": f"{load.wait} s" if load.wait else "no",
         "**collectors** (namespace, function app, storage account each)": f"**{number:,}**",
-        "throughput units, of all": f"{number * math.ceil(each.tus / FULL):,}",
+        "throughput units, of all": f"{tus:,}",
         "hub partitions of each hub": f"{each.hub_partitions}",
         "instances of 2 GB, of all": f"{cores:,}",
-        f"quotas of a region ({REGION_CORES} cores)": f"{math.ceil(cores / REGION_CORES)}",
+        f"quotas of a region ({azure.REGION_CORES} cores)": f"{math.ceil(cores / azure.REGION_CORES)}",
         "calls in a batch, at least": f"{each.batch:,}",
         "rows written a call": f"{each.entities_a_call:.2f}",
         "calls a transaction": f"{each.calls_a_transaction:.1f}",
@@ -289,9 +232,6 @@ def table(loads: Sequence[Load]) -> str:
     rows = [["calls/s", *(f"{load.calls:,}" for load in loads)], ["---", *("--:" for _ in loads)]]
     rows += [[name, *(each[name] for each in columns)] for name in columns[0]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-SIZES: Final = ((100, 20), (10_000, 200), (1_000_000, 2_000))
 
 
 def report() -> str:
