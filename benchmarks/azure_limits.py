@@ -1,6 +1,6 @@
 """What Azure documents that it takes, and what it costs: the inputs of simulate.py.
 
-Prices are US dollars, list, East US and West Europe in 2025 and 2026. They differ by region and change. Microsoft's
+Prices are US dollars, list, of 2025 and 2026 and of several regions. They differ by region and change. Microsoft's
 price pages, named here, could not be read where this was written: each stands as others quote it (docs/scale.md).
 """
 
