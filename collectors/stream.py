@@ -135,16 +135,32 @@ def _why_no_usage(chunks: Reversible[bytes]) -> MissingReason:
         if data.strip() == sse.DONE:
             done = True
             continue
-        if done and b'"error"' not in data:
-            return "not_requested"
-        if _FINISHED.search(data) is not None:
+        if _MAY_BE_ERROR.search(data) and _is_error(loads_rest(data)):
+            return "error_response"
+        if done or _FINISHED.search(data) is not None:
+            if loads(data) is None:  # cut in its last event, which may have had the usage
+                return "truncated"
+            if _UNASKED.search(data) is not None:
+                return "unrecognised"
             # Chunks say "usage": null where usage was asked for: then the chunk with the numbers was cut off.
-            return "truncated" if any(map(_USAGE_NULL.search, chunks)) else "not_requested"
-        if b'"error"' in data:
-            chunk = loads(data)
-            if isinstance(chunk, dict) and (chunk.get("error") or chunk.get("type") in ("error", "response.failed")):
-                return "error_response"
+            return "truncated" if not done and any(map(_USAGE_NULL.search, chunks)) else "not_requested"
     return "truncated"
+
+
+_MAY_BE_ERROR = re.compile(rb'error"(?!\s*:\s*null)|"response\.failed"')
+_UNASKED = re.compile(
+    rb'"type"\s*:\s*"(?:message_|message-end|response\.)|"object"\s*:\s*"thread\.run|"candidates"\s*:'
+)
+"""Chunks of those APIs that report a stream's usage whether or not it is asked for, if there is any (yet)."""
+
+
+def _is_error(chunk: object) -> bool:
+    """True for an error in a stream: OpenAI's and OpenRouter's chunk, Groq's, a failed run or response."""
+    if not isinstance(chunk, Mapping):
+        return False
+    groqs = chunk.get("x_groq")
+    stated = (chunk.get("error"), chunk.get("last_error"), groqs.get("error") if isinstance(groqs, Mapping) else None)
+    return any(stated) or chunk.get("type") in ("error", "response.failed")
 
 
 def _model(chunks: Reversible[bytes]) -> str | None:

@@ -77,6 +77,18 @@ def test_recorded_body_without_usage_is_missing_with_its_reason(record: Recorded
         ('data: {"type": "error", "error": {"type": "overloaded_error"}}\n\n', "error_response"),
         ('data: {"choices": [], "usage": null}\n\ndata: [DONE]\n\n', "not_requested"),
         ('data: {"choices": [{"finish_reason": "stop"}], "usage": null}\n\n', "truncated"),
+        ('data: {"choices": [{"finish_reason": "stop"}]}\n\n', "not_requested"),
+        ('data: {"choices": [{"finish_reason": "error"}], "error": {"code": 5}}\n\n', "error_response"),
+        ('data: {"choices": [{"finish_reason": "error"}], "error": {"code": 5}}\n\ndata: [DONE]', "error_response"),
+        ('data: {"choices": [{"finish_reason": "stop"}], "x_groq": {"error": "x"}}\n\ndata: [DONE]', "error_response"),
+        ('data: {"choices": [{"finish_reason": "stop"}], "error": null}\n\ndata: [DONE]\n\n', "not_requested"),
+        ('data: {"choices": [{"finish_reason": "stop", "delta": {"content": "\\"error\\": 1"}}]}\n\n', "not_requested"),
+        ('data: {"object": "thread.run", "status": "requires_action", "usage": null}\n\ndata: [DONE]', "unrecognised"),
+        ('data: {"object": "thread.run", "last_error": {"code": "x"}}\n\ndata: [DONE]\n\n', "error_response"),
+        ('data: {"type": "response.completed", "response": {"usage": null}}\n\n', "unrecognised"),
+        ('data: {"type": "response.completed", "response": {"output": "te', "truncated"),
+        ('data: {"type": "response.failed", "response": {"usage": null}}\n\n', "error_response"),
+        ('data: {"candidates": [{"finishReason": "STOP"}]}\n\n', "unrecognised"),
     ],
 )  # fmt: skip
 def test_body_without_usage_says_why(body: str, reason: str) -> None:
@@ -200,6 +212,14 @@ def test_anthropics_provisional_output_count_is_never_taken_for_the_final_one(up
     """message_start says output_tokens 1 before a word was written: without the delta's count it is not known."""
     body = anthropic({"input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 1}, update)
     assert read(body)[0] is None
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "\\ud83d\\ud83d"])
+@pytest.mark.parametrize("usage", [{"input_tokens": 9, "output_tokens": 4, "total_tokens": 13}])
+def test_half_a_letter_hides_no_usage(half: str, usage: dict[str, int]) -> None:
+    response = json.dumps({"model": "gpt-5", "output": "HALF", "usage": usage}).replace("HALF", half)
+    for body in (response, f'data: {{"type": "response.completed", "response": {response}}}\n\n', f"[{response}]"):
+        assert read(body) == (Usage(prompt_tokens=9, completion_tokens=4, total_tokens=13), "gpt-5")
 
 
 def test_responses_stream_states_usage_in_its_final_event() -> None:

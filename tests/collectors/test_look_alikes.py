@@ -208,7 +208,7 @@ def test_a_run_is_charged_once_and_its_steps_are_not(final: str) -> None:
 
 def test_a_run_that_waits_for_its_tools_is_charged_by_the_stream_that_completes_it() -> None:
     waiting = stream(*BEGUN, ("thread.run.requires_action", RUN), ("done", "[DONE]"))
-    assert call_of_body(waiting, stream=True).usage_state == "missing"
+    assert call_of_body(waiting, stream=True).missing_reason == "unrecognised"
 
 
 # --- audio and images -----------------------------------------------------------------------------------------------
