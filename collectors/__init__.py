@@ -5,8 +5,9 @@ decode.py     event body -> JSON objects (one, an array, or lines); cut.py: what
 envelopes.py  records out of their wrappers: {"records": [...]}, CloudEvents
 dialects/     record -> UsageEvent, one module per dialect
 call.py       UsageEvent -> Call: which call, who pays (identity.py), which model, what usage or why none
+operations.py the list of the requests that ask no model, and so have no usage
 body.py       provider response body -> what it says about usage; its framings: sse.py, aws_events.py
-stream.py     a stream's chunks, read from the end; fragment.py: what a cut left of a document
+stream.py     a stream's chunks, read from the end; fragment.py: the tail of a document
 places.py     the table of where usage stands in a response
 shapes.py     the table of what usage looks like; normalise.py: its one meaning, models.usage.Usage
 estimate.py   a call without usage -> with an estimate, if the setting is on; text.py: the table of where text stands

@@ -1,7 +1,8 @@
 """What a provider's response body says: its usage, its model, and if it states no usage, why.
 
-The body is JSON, or a stream in one of the framings below, whole or cut: at its end (a message truncated on the way) or
-at its start (only the tail was sent). A cut body never gives a count that the whole one would not give.
+The body is JSON, or a stream in one of the framings below, whole or cut: at its end (a message truncated on the way,
+cut.py) or at its start (only the tail was sent, fragment.py). A cut body never gives a count that the whole one would
+not give, and one that holds the usage gives it.
 
     server-sent events     sse.py
     one JSON value a line  Ollama, Cohere v1
@@ -13,9 +14,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from collectors import aws_events, sse
+from collectors.cut import MARK, is_cut, loads_rest
 from collectors.fragment import read_fragment
 from collectors.places import find_model, find_usage
 from collectors.reading import BodyReading, loads
@@ -36,29 +38,46 @@ def read_body(text: str, *, is_tail: bool) -> BodyReading:
     if payloads is not None:
         return read_chunks(payloads)
     if is_tail:
-        return read_fragment(body, is_tail=True)
+        lines = _lines(body)
+        if lines[1:] and _is_object(lines[-1]):
+            return read_chunks(lines, rest_of_first=lines[0])
+        return read_fragment(body)
     return BodyReading(None, None, "unrecognised")
 
 
 def _read_json(body: bytes) -> BodyReading:
-    try:
-        document = from_json(body)
-    except ValueError:
-        lines = body.splitlines()
-        if len(lines) > 1 and isinstance(loads(lines[0]), dict):
-            return read_chunks([line for line in lines if line.strip()])
-        return read_fragment(body, is_tail=False)
+    document = loads(body)
+    if document is None:
+        lines = _lines(body)
+        if lines[1:] and _is_object(lines[0]):
+            return read_chunks(lines)
+        document = loads_rest(body)
+        if document is None:
+            return BodyReading(None, None, "truncated")
     if chunks := _objects(document):
+        if is_cut(document):  # others may have followed
+            chunks = [{MARK: None, **chunk} for chunk in chunks]
         return read_chunks([to_json(chunk) for chunk in chunks])
     if not isinstance(document, dict):
         return BodyReading(None, None, "unrecognised")
     model = find_model(document)
+    cut = is_cut(document)
     if _is_not_metered(document):
-        return BodyReading(None, model, "not_metered")
+        return BodyReading(None, model, "truncated" if cut else "not_metered")
     usage = find_usage(document)
     if usage is not None:
         return BodyReading(usage, model, None)
-    return BodyReading(None, model, "error_response" if document.get("error") is not None else "unrecognised")
+    if document.get("error") is not None:
+        return BodyReading(None, model, "error_response")
+    return BodyReading(None, model, "truncated" if cut else "unrecognised")
+
+
+def _lines(body: bytes) -> list[bytes]:
+    return [line for line in body.splitlines() if line.strip()]
+
+
+def _is_object(line: bytes) -> bool:
+    return isinstance(loads(line), dict)
 
 
 _NOT_METERED_OBJECTS = frozenset(

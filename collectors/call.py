@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from collectors.body import read_body
 from collectors.identity import call_id, resolve_app
 from collectors.normalise import normalise
+from collectors.operations import METERED_METHODS
 from collectors.shapes import recognise
 from models.call import Call
 from models.dead_letter import INVALID_FIELD
@@ -17,7 +18,6 @@ from models.origin import Origin
 from models.usage import MissingReason, Usage
 
 NOTHING_REPORTED: Final = Usage()
-METERED_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 CLIENT_GONE_STATUS = 499
 CLIENT_GONE_REASONS: Final = frozenset({"ClientConnectionFailure", "OperationCanceled", "TaskCanceled"})
@@ -78,9 +78,10 @@ def read_call(event: UsageEvent, origin: Origin, position: int = 0) -> Call:
 def read_usage(event: UsageEvent) -> UsageReading:
     """The event's `usage` if it states any, else what its `body` says.
 
-    Reading a stored response or run repeats its usage, so only requests that make something are charged.
+    Reading a stored response or run repeats its usage, so only requests that make something are charged; and not those
+    of which the sender says that they used no model.
     """
-    if event.method and event.method.upper() not in METERED_METHODS:
+    if event.usage_source == "none" or (event.method and event.method.upper() not in METERED_METHODS):
         return UsageReading(NOTHING_REPORTED, None, None, _gateways_reason(event) or "not_metered")
     if event.usage is not None:
         stated = _normalised(event.usage)

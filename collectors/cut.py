@@ -8,6 +8,8 @@ an object with MARK only. A string leaves its text there, since a response's bod
 import re
 from typing import Any, Final
 
+from collectors.reading import loads
+
 MARK: Final = "\0cut"
 
 _TOKEN = re.compile(
@@ -75,6 +77,27 @@ def _without_part_of_a_letter(text: bytes) -> bytes:
 def is_cut(value: object) -> bool:
     """True for a value of a mended document that its end cut."""
     return (isinstance(value, dict) and MARK in value) or (isinstance(value, list) and value[-1:] == [MARK])
+
+
+def loads_rest(data: bytes) -> Any:
+    """The JSON value, or what is whole of one that lost its end: MARK is in the containers that were open, and what the
+    end cut within them is left out. None if it is neither."""
+    value = loads(data)
+    if value is None and (mended := mend(data)):
+        value = _whole_of(loads(mended))
+    return value
+
+
+def _whole_of(value: Any) -> Any:
+    if not is_cut(value):
+        return value
+    if isinstance(value, list):
+        return [_whole_of(item) for item in value if not _is_cut_off(item)]
+    return {name: _whole_of(item) for name, item in value.items() if not _is_cut_off(item)}
+
+
+def _is_cut_off(item: object) -> bool:
+    return isinstance(item, dict) and item.keys() == {MARK}
 
 
 def cut_member(record: dict[str, Any]) -> str | None:

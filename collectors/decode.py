@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-from pydantic_core import from_json
-
 from collectors.cut import MARK, mend
+from collectors.reading import parse
 from models.dead_letter import NOT_JSON
 from models.errors import BadRecord
 from models.event import describe
@@ -26,11 +25,13 @@ def decode(body: bytes) -> list[Record | BadRecord]:
     try:
         return _whole(body)
     except ValueError as error:
-        # The lines of a lone document that was cut are indented, or none is an object: it is one record, not many.
-        lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
-        if any(_is_whole(record) for line, records in lines if not line[:1].isspace() for record in records):
-            return [record for _, records in lines for record in records]
-        return _mended(body) or [_not_json(error)]
+        # A lone document that was cut may have lines that are objects too: then it is still one, not many.
+        document = _mended(body)
+        if not document or any(isinstance(record, BadRecord) for record in document):
+            lines = [(line, _line(line)) for line in body.splitlines() if line.strip()]
+            if any(_is_whole(record) for line, records in lines if not line[:1].isspace() for record in records):
+                return [record for _, records in lines for record in records]
+        return document or [_not_json(error)]
 
 
 def _line(line: bytes) -> list[Record | BadRecord]:
@@ -111,24 +112,7 @@ def _mended(text: bytes) -> list[Record | BadRecord]:
 
 
 def _parse(text: bytes) -> object:
-    text = text.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return from_json(text, allow_inf_nan=True)
-    except ValueError:
-        if b"\\u" not in text:
-            raise
-        return from_json(_ESCAPE.sub(_without_half_a_letter, text), allow_inf_nan=True)
-
-
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-
-
-def _without_half_a_letter(escape: re.Match[bytes]) -> bytes:
-    """Half of a surrogate pair is no letter; a sender that cuts its text by characters may leave one."""
-    return b"\\ufffd" if escape["half"] else escape[0]
+    return parse(text.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _not_json(error: ValueError) -> BadRecord:

@@ -1,71 +1,57 @@
-"""A JSON document that lost its end (a message cut on the way) or its start (only the tail was sent).
+"""A JSON document that lost its start: only the tail of a response was sent, or of a chunk of one.
 
-Only a usage object that is there as a whole is believed, and only at the document's top: what stands deeper, such as
-the steps of a run or the parts of a compound model, repeats or splits the usage.
+What follows a name at the top of an object is an object again once its brace is put back; what follows a name deeper
+inside closes more than it opens, and cannot be read. So nothing deeper is taken for what stands at the top: the steps
+of a run, or the parts of a compound model, repeat or split the usage.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from collectors.reading import BodyReading, loads, text_of
-from collectors.shapes import recognise
+from collectors.cut import MARK
+from collectors.places import MODEL_PATHS, PLACES, find_model, find_usage
+from collectors.reading import BodyReading, loads
+from collectors.shapes import SHAPES, TOP_LEVEL, recognise
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
-_COLON = re.compile(r"\s*:\s*")
-_MAX_CANDIDATES = 32
+_NAMES = {name for path in (*MODEL_PATHS, *(place.path for place in PLACES)) for name in path}.union(
+    *(shape.marks for shape in SHAPES if shape.name in TOP_LEVEL)
+)
+_NAME = re.compile(('"(?:' + "|".join(map(re.escape, sorted(_NAMES))) + r')"\s*:').encode())
+_MAX_STARTS = 32
+_UNFINISHED = re.compile(rb'"stop_reason"\s*:\s*null')
+_OUTER = ("delta", "interaction", "response")
+"""What the events of PLACES hold that repeat a whole answer, or end one."""
 
 
-def read_fragment(body: bytes, *, is_tail: bool) -> BodyReading:
-    """A JSON document that lost its end or its start: only what is there as a whole, at its top, is believed."""
-    text = body.decode("utf-8", "replace")
-    member = _member_of_rest if is_tail else _member_of_start
-    model, usage = text_of(member(text, "model")), member(text, "usage")
-    broken_off = is_tail and _UNFINISHED.search(text)  # Anthropic's message_start
-    if isinstance(usage, dict) and recognise(usage) is not None and _states_prompt(usage) and not broken_off:
-        return BodyReading(usage, model, None)
+def read_fragment(body: bytes) -> BodyReading:
+    """The tail of a document, or of an array, whose last one tells. Only what is there as a whole is believed."""
+    text = body.rstrip().removesuffix(b"]")
+    model = None
+    for document in _documents(text, [name.start() for name in _NAME.finditer(text)][-_MAX_STARTS:]):
+        usage, model = find_usage(document), find_model(document)
+        if usage is not None and not _UNFINISHED.search(text):  # which Anthropic's message_start is
+            return BodyReading(usage, model, None)
     return BodyReading(None, model, "truncated")
 
 
-_UNFINISHED = re.compile(r'"stop_reason"\s*:\s*null')
-
-
-def _states_prompt(usage: Mapping[str, Any]) -> bool:
-    """Anthropic's message_delta may state the completion only."""
-    return usage.get("prompt_tokens") is not None or usage.get("input_tokens") is not None
-
-
-def _member_of_start(text: str, name: str) -> Any:
-    """A member at the top of a JSON object that lost its end; None if it is not there as a whole."""
-    if not text.startswith("{"):
-        return None
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in "{[":
-            depth += 1
-        elif token[0] in "}]":
-            depth -= 1
-        elif depth == 1 and token[0] == f'"{name}"' and (colon := _COLON.match(text, token.end())):
-            try:
-                _, end = json.JSONDecoder().raw_decode(text, colon.end())
-                return loads(text[colon.end() : end])  # as everything is read: no half a letter comes through
-            except (ValueError, RecursionError):
-                return None
-    return None
-
-
-def _member_of_rest(text: str, name: str) -> Any:
-    """A member at the top of a JSON object that lost its start, or of the response in a final responses-API event."""
-    keys = [key.start() for key in re.finditer(rf'"{name}"\s*:', text)]
-    for start in reversed(keys[-_MAX_CANDIDATES:]):
-        document = loads("{" + text[start:])
+def _documents(text: bytes, starts: list[int]) -> Iterator[dict[str, Any]]:
+    """What may be at the end of `text`: an object, or an event around one, such as the responses API's last."""
+    for start in starts:
+        document = loads(b"{" + text[start:])
         if isinstance(document, dict):
-            return document.get(name)
-        event = loads('{"response":{' + text[start:])
-        if isinstance(event, dict) and event.keys() <= {"response", "type", "sequence_number"}:
-            response = event["response"]
-            found = response.get(name) if isinstance(response, dict) else None
-            if name != "usage" or (isinstance(found, dict) and "total_tokens" in found):
-                return found
-    return None
+            yield {MARK: None, **document}
+            return
+    for start in starts:
+        event = loads(b'{"":{' + text[start:])
+        if isinstance(event, dict) and isinstance(inner := event.pop(""), dict):
+            yield from ({MARK: None, outer: inner, **event} for outer in _OUTER if _may_be(outer, inner, event))
+            return
+
+
+def _may_be(outer: str, inner: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Only the responses API's usage looks like others': those of a run, or of Anthropic's message_start."""
+    usage = inner.get("usage")
+    if outer != "response" or not isinstance(usage, dict) or (shape := recognise(usage)) is None:
+        return True
+    return shape.name == "openai_responses" and "total_tokens" in usage and event.keys() <= {"type", "sequence_number"}

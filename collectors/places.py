@@ -7,7 +7,10 @@ context_details, iterations, tool_usage, the steps of a run, count_tokens.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from collectors.shapes import SHAPES, TOP_LEVEL, recognise
+from collectors.cut import is_cut
+from collectors.normalise import normalise
+from collectors.shapes import LIKE_ANTHROPICS, SHAPES, TOP_LEVEL, Shape, recognise
+from models.errors import BadRecord
 
 
 class Place(NamedTuple):
@@ -44,7 +47,8 @@ _REPEATS = frozenset({"thread.run.step", "thread.run.step.delta", "batch"})
 
 
 def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The usage object of a response or chunk, in the provider's own shape, or None."""
+    """The usage object of a response or chunk, in the provider's own shape, or None. Of a document that lost a part
+    (cut.MARK), only one that is there as a whole."""
     kind = document.get("object")
     if isinstance(kind, str) and kind in _REPEATS:
         return None
@@ -54,8 +58,26 @@ def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
             continue
         shape = recognise({name: found[name] for name in _TOP_LEVEL_MARKS & found.keys()} if not place.path else found)
         if shape is not None and (shape.name in place.shapes if place.shapes else shape.name not in TOP_LEVEL):
-            return found
+            return found if not is_cut(document) or _is_whole(found, shape, document) else None
     return None
+
+
+def _is_whole(usage: Mapping[str, Any], shape: Shape, document: Mapping[str, Any]) -> bool:
+    """False where what was lost of `document` may say more: a further count, or that it is not billed by tokens."""
+    if is_cut(usage) and shape.name not in TOP_LEVEL:
+        return False
+    try:
+        counts = normalise(usage, shape)
+    except BadRecord:
+        return False
+    if counts is None or (shape.name in TOP_LEVEL and None in (counts.prompt_tokens, counts.completion_tokens)):
+        return False
+    if shape.name == "total_only":  # a ranking states one too
+        data = document.get("data")
+        return isinstance(data, list) and any(
+            isinstance(item, Mapping) and item.get("object") == "embedding" for item in data
+        )
+    return shape.name not in LIKE_ANTHROPICS or counts.prompt_tokens is not None
 
 
 def find_model(document: Mapping[str, Any]) -> str | None:

@@ -1,5 +1,6 @@
-"""What reading a response body gives, and the two small steps that every way of reading takes."""
+"""What reading a response body gives, and the small steps that every way of reading takes."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,12 +17,33 @@ class BodyReading(NamedTuple):
     missing_reason: MissingReason | None
 
 
-def loads(data: bytes | str) -> Any:
-    """The JSON value, or None if it is not whole. NaN and Infinity are numbers, which no count can be."""
+def parse(data: bytes) -> Any:
+    """The JSON value. NaN and Infinity are numbers, which no count can be. Raises ValueError."""
     try:
         return from_json(data)
     except ValueError:
+        if b"\\u" not in data:
+            raise
+        return from_json(_ESCAPE.sub(_without_half_a_letter, data))
+
+
+def loads(data: bytes | str) -> Any:
+    """The JSON value, or None if it is not whole."""
+    try:
+        return parse(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+    except ValueError:
         return None
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _without_half_a_letter(escape: re.Match[bytes]) -> bytes:
+    """Half of a surrogate pair is no letter; who cuts a text by characters, or streams it, may leave one."""
+    return b"\\ufffd" if escape["half"] else escape[0]
 
 
 def text_of(value: object) -> str | None:

@@ -207,7 +207,7 @@ class Redaction:
         before, value = _FIELD.fullmatch(line.rstrip("\r\n")).groups("")  # type: ignore[union-attr]
         if before.startswith("event") and _WORD.fullmatch(value.strip()) and not is_secret_value(value):
             return line
-        if not value.strip() or value.strip() == "[DONE]":
+        if not value.strip() or value.strip() == "[DONE]" or _PLACEHOLDER.fullmatch(value.strip()):
             return before + value + end
         document = loads(value)
         if document is not None and not isinstance(document, str | int | float):

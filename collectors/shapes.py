@@ -229,6 +229,9 @@ SHAPES: tuple[Shape, ...] = (
 TOP_LEVEL = frozenset({"ollama", "bedrock_meta", "bedrock_titan"})
 """The shapes that stand at the top of an answer, among its other members."""
 
+LIKE_ANTHROPICS = frozenset({"anthropic_messages", "openai_responses"})
+"""The shapes that may be Anthropic's, whose message_delta may state a part of the usage: what changed."""
+
 USAGE_HEADERS: frozenset[str | int] = frozenset(
     path[0] for shape in SHAPES if shape.name == "bedrock_headers" for _, path in shape.counts
 )

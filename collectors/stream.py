@@ -1,18 +1,22 @@
 """A streamed response: its chunks, read from the end, where the usage is.
 
 The last usage that is not null is the call's: providers that repeat it send running totals, never parts. A running
-total is believed only where the stream shows its end.
+total is believed only where the stream shows its end. Of a stream that was cut, the last chunk is read as far as it
+goes.
 """
 
 import re
 from collections.abc import Mapping, Reversible
 from typing import Any
 
+from pydantic_core import to_json
+
 from collectors import sse
+from collectors.cut import is_cut, loads_rest
 from collectors.fragment import read_fragment
 from collectors.places import PLACES, find_model, find_usage
 from collectors.reading import BodyReading, loads
-from collectors.shapes import SHAPES, TOP_LEVEL
+from collectors.shapes import LIKE_ANTHROPICS, SHAPES, TOP_LEVEL, recognise
 from models.usage import MissingReason
 
 _NAMES = {place.path[-1] for place in PLACES if place.path}.union(
@@ -27,7 +31,7 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
     ended = False
     metrics: BodyReading | None = None
     for data in reversed(chunks):
-        chunk = loads(data) if _MAY_STATE_USAGE.search(data) else None
+        chunk = loads_rest(data) if _MAY_STATE_USAGE.search(data) else None
         if isinstance(chunk, dict) and not (metrics and chunk.get("type") == "message_stop"):
             reading = _usage_of_chunk(chunk, chunks)
             if reading is not None and chunk.get("type") == "message_stop":
@@ -39,7 +43,7 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
         ended = ended or _is_end(data)
     else:
         if rest_of_first is not None and ended:  # the tail may start inside the chunk with the usage
-            rest = read_fragment(rest_of_first, is_tail=True)
+            rest = read_fragment(rest_of_first)
             if rest.usage is not None and _is_whole(rest.usage):
                 return rest._replace(model=rest.model or _model(chunks))
     return metrics or BodyReading(None, _model(chunks), _why_no_usage(chunks))
@@ -60,19 +64,23 @@ def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bo
     if isinstance(chunk.get("candidates"), list):
         return not any(isinstance(each, dict) and each.get("finishReason") for each in chunk["candidates"])
     choices = chunk.get("choices")
-    return isinstance(choices, list) and bool(choices) and not _all_choices_finished(chunks)
+    if isinstance(choices, list):
+        return bool(choices) and not _all_choices_finished(chunk, chunks)
+    # Where a chunk was cut, the choices or candidates that go on may be in the rest.
+    may_go_on = is_cut(chunk) and "type" not in chunk and not chunk.keys().isdisjoint({"usage", "usageMetadata"})
+    return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_choices_finished(chunk, chunks))
 
 
-def _all_choices_finished(chunks: Reversible[bytes]) -> bool:
+def _all_choices_finished(last: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
+    """By the chunks that are there as a whole, and `last`."""
     finished: dict[str, bool] = {}
-    for data in chunks:
-        chunk = loads(data)
+    for chunk in (*map(loads, chunks), last):
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 index = str(choice.get("index"))
                 finished[index] = finished.get(index, False) or bool(choice.get("finish_reason"))
-    return all(finished.values())
+    return bool(finished) and all(finished.values())
 
 
 _WHOLE_PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"})
@@ -81,7 +89,7 @@ _WHOLE_PROMPT = frozenset({"input_tokens", "cache_read_input_tokens", "cache_cre
 def _anthropic_usage(delta: Mapping[str, Any], chunks: Reversible[bytes]) -> BodyReading | None:
     """message_start gives the prompt's counts, message_delta then updates them: set what it states, never add."""
     update = delta.get("usage")
-    if not isinstance(update, dict) or update.get("output_tokens") is None:
+    if not isinstance(update, dict) or is_cut(update) or update.get("output_tokens") is None:
         return None
     start: Mapping[str, Any] = {}
     for data in chunks:
@@ -101,8 +109,9 @@ def _anthropic_usage(delta: Mapping[str, Any], chunks: Reversible[bytes]) -> Bod
 
 def _is_whole(usage: Mapping[str, Any]) -> bool:
     """False where it may be Anthropic's update of what message_start said."""
+    shape = recognise(usage)
     stated = {name for name, count in usage.items() if count is not None}
-    return not stated.isdisjoint({"prompt_tokens", "total_tokens"}) or stated >= _WHOLE_PROMPT
+    return shape is None or shape.name not in LIKE_ANTHROPICS or "total_tokens" in stated or stated >= _WHOLE_PROMPT
 
 
 _FINISHED = re.compile(
@@ -114,7 +123,10 @@ _USAGE_NULL = re.compile(rb'"usage"\s*:\s*null')
 
 
 def _is_end(data: bytes) -> bool:
-    return data.strip() == sse.DONE or (_FINISHED.search(data) is not None and loads(data) is not None)
+    if data.strip() == sse.DONE:
+        return True
+    chunk = loads(data) if _FINISHED.search(data) else None
+    return chunk is not None and not is_cut(chunk)
 
 
 def _why_no_usage(chunks: Reversible[bytes]) -> MissingReason:
@@ -139,7 +151,7 @@ def _model(chunks: Reversible[bytes]) -> str | None:
     """The first model that a chunk names."""
     for data in chunks:
         if b'"model' in data:
-            chunk = loads(data)
+            chunk = loads_rest(data)
             model = find_model(chunk) if isinstance(chunk, dict) else None
             if model:
                 return model

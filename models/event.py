@@ -83,7 +83,7 @@ class UsageEvent(BaseModel):
     duration_ms: float | None = None
     first_byte_ms: float | None = None
     error: EventError | None = None
-    usage_source: Literal["event", "gateway_log"] | None = None
+    usage_source: Literal["event", "gateway_log", "none"] | None = None
     response_model: Text | None = None
     usage: dict[str, Any] | None = None
     body: str | None = None

@@ -3,7 +3,7 @@
 The response is the provider's body, as an object, an array of chunks or text (JSON, server-sent events), or an HTTP
 response with its `status`, its `headers` and its `body`. The request likewise. Beside them may stand `request_id` or
 `id`, `timestamp` or `time`, `status`, `app_id`. Of headers only those of a response that count tokens are read, where
-its body states no usage; of a URL nothing but the deployment.
+its body states no usage; of a URL, only whether it asks a model.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from collectors.body import read_body
 from collectors.dialects import _members as members
 from collectors.identity import Delivery
 from collectors.normalise import as_count
+from collectors.operations import asks_no_model
 from collectors.shapes import USAGE_HEADERS
 from models.event import UsageEvent
 
@@ -63,10 +64,16 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
         status=next((status for status in statuses if type(status) is int), None),
         method=members.text(request, "method"),
         deployment=members.text(request, "deployment"),
+        usage_source="none" if asks_no_model(_path(request)) else None,
         **members.asked(request.get("body") or request),
         usage=_usage_of_headers(answer.get("headers"), body),
         body=body,
     )
+
+
+def _path(request: dict[str, Any]) -> str:
+    stated = next((url for name in ("path", "url") if isinstance(url := request.get(name), str)), "")
+    return stated.partition("?")[0]
 
 
 def _is_http(response: dict[str, Any]) -> bool:

@@ -1,17 +1,17 @@
 """API Management's log of requests (category GatewayLogs): who called, without what was used.
 
-It has a record for every request of every API. Only those that ask a model are read: by method and path, of the
-client's URL or of the backend's.
+It has a record for every request of every API. Only those that ask a model are read: by method, by path, of the
+client's URL or of the backend's, and where a path could be anybody's, by what else the URLs say.
 """
 
 import re
 from typing import Any, Final
 from urllib.parse import unquote
 
-from collectors.call import METERED_METHODS
 from collectors.dialects import _azure_monitor as monitor
 from collectors.dialects import _members as members
 from collectors.identity import Delivery
+from collectors.operations import METERED_METHODS, asks_no_model
 from models.dead_letter import MISSING_FIELD
 from models.errors import BadRecord
 from models.event import UsageEvent
@@ -51,19 +51,20 @@ MAX_MILLISECONDS: Final = 10**9
 _HOST: Final = re.compile(r"[a-z]+://[^/]*", re.IGNORECASE)
 _BELONGS_TO_MODELS: Final = re.compile(r"/(?:openai|anthropic|inference)(?:/|$)", re.IGNORECASE)
 _ASKS_A_MODEL: Final = re.compile(
-    r"/(?:completions|embeddings|rerank)$"
-    r"|/v\d\w*/(?:messages|responses|chat|embed)$"
+    r"/(?:completions|embeddings)$"
     r"|/api/(?:chat|generate|embed)$"
     r"|/(?:images|audio)/(?:generations|edits|variations|speech|transcriptions|translations)$"
-    r"|/threads(?:/[^/]+)?/runs$"
+    r"|/threads(?:/[^/]+)?/runs$|/runs/[^/]+/submit_tool_outputs$"
     r"|/responses/compact$|/serving-endpoints/[^/]+/invocations$"
     r"|/model/[^/]+/(?:invoke|converse)[\w-]*$"
     r"|:\w*(?:generateContent|predict|embedContents?)$",
     re.IGNORECASE,
 )
-_ASKS_FOR_ELSE: Final = re.compile(
-    r"/(?:files|uploads|batches|fine_tuning|vector_stores|containers|assistants|threads(?!(?:/[^/]+)?/runs$)"
-    r"|count_tokens|input_tokens|cancel|moderations|client_secrets)(?:/|$)|/count-tokens:|:countTokens$",
+_MAY_ASK_A_MODEL: Final = re.compile(r"/v\d\w*/(?:messages|responses|interactions|chat|generate|embed)$", re.IGNORECASE)
+"""Anthropic's, OpenAI's, Gemini's and Cohere's, and what many other APIs call theirs."""
+_NAMES_MODELS: Final = re.compile(
+    r"openai|anthropic|claude|gemini|generativelanguage|cohere|mistral|gpt|llm|genai|inference|foundry"
+    r"|\.ai\.azure\.com|//(?:api\.)?x\.ai$|(?<![a-z.])ai(?![a-z])",
     re.IGNORECASE,
 )
 _DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)|/models/([^/:]+):|/model/([^/]+)/", re.IGNORECASE)
@@ -78,8 +79,9 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     """One request, None if it asked no model."""
     told = monitor.flat(record, MEMBERS, OPTIONAL)
     method = members.text(told, "method")
-    paths = [_path(url) for url in (members.text(told, name) for name in ("url", "backendUrl")) if url]
-    if (method and method.upper() not in METERED_METHODS) or (paths and not _ask_a_model(paths)):
+    url, backend = (members.text(told, name) or "" for name in ("url", "backendUrl"))
+    paths = [_path(each) for each in (url, backend) if each]
+    if (method and method.upper() not in METERED_METHODS) or (paths and not _ask_a_model(paths, _host(backend))):
         return None
     call_id = members.text(told, CALL_ID, monitor.MEANINGLESS)
     if call_id is None:
@@ -100,16 +102,22 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
 
 def _path(url: str) -> str:
     """Without the host, the query and a slash at the end, of which nothing is kept."""
-    path = url.partition("?")[0]
-    host = _HOST.match(path)
-    return path[host.end() if host else 0 :].rstrip("/")
+    return url.partition("?")[0][len(_host(url)) :].rstrip("/")
 
 
-def _ask_a_model(paths: list[str]) -> bool:
-    """By how a path ends; else by what is in it, since what an API is called says little."""
-    if any(map(_ASKS_A_MODEL.search, paths)):
+def _host(url: str) -> str:
+    host = _HOST.match(url.partition("?")[0])
+    return host[0] if host else ""
+
+
+def _ask_a_model(paths: list[str], backend: str) -> bool:
+    """By how a path ends; else by what is in it or, since many APIs have messages and responses, in the backend's host.
+    The gateway's own host is that of every API."""
+    if any(map(asks_no_model, paths)):
+        return False
+    if any(map(_ASKS_A_MODEL.search, paths)) or any(map(_BELONGS_TO_MODELS.search, paths)):
         return True
-    return any(map(_BELONGS_TO_MODELS.search, paths)) and not any(map(_ASKS_FOR_ELSE.search, paths))
+    return any(map(_MAY_ASK_A_MODEL.search, paths)) and any(map(_NAMES_MODELS.search, (*paths, backend)))
 
 
 def _deployment(paths: list[str]) -> str | None:

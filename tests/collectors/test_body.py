@@ -318,16 +318,16 @@ def test_body_cut_at_both_ends_gives_the_whole_bodys_count_or_none(record: Recor
 
 
 def usage_span(record: Recorded) -> tuple[int, int]:
-    """From where to where the body's bytes state its usage. In a stream: the chunks that do, from their start."""
+    """From where to where the body's bytes state its usage. In a stream: from the start of the chunks that do."""
     body = record.body.encode()
-    if not record.streaming:
-        start = max(match.start() for match in re.finditer(rb'"usage"\s*:\s*\{', body))
-        text = body[body.index(b"{", start) :].decode()
-        _, length = json.JSONDecoder().raw_decode(text)
-        return start, body.index(b"{", start) + len(text[:length].encode())
-    lines = list(re.finditer(rb'data: ?(\{[^\r\n]*"usage"\s*:\s*\{[^\r\n]*\})', body))
-    first = lines[0] if record.provider == "anthropic" else lines[-1]
-    return first.start(), lines[-1].end()
+    start = max(match.start() for match in re.finditer(rb'"usage"\s*:\s*\{', body))
+    text = body[body.index(b"{", start) :].decode()
+    _, length = json.JSONDecoder().raw_decode(text)
+    end = body.index(b"{", start) + len(text[:length].encode())
+    if record.streaming:
+        lines = list(re.finditer(rb'data: ?\{[^\r\n]*"usage"\s*:\s*\{', body))
+        start = (lines[0] if record.provider == "anthropic" else lines[-1]).start()
+    return start, end
 
 
 @pytest.mark.parametrize("record", WITH_USAGE, ids=by_name)
@@ -387,6 +387,91 @@ def test_look_alikes_deeper_inside_are_not_believed_in_a_cut_body_either(documen
     usage, model = read(text)
     for cut in range(1, len(text)):
         whole_or_nothing((text[cut:] if is_tail else text[:cut]).encode(), is_tail=is_tail, truth=usage, model=model)
+
+
+TEXT = '"} \\ "usage": {"prompt_tokens": 666, "completion_tokens": 666}, {"'
+GEMINI = {"promptTokenCount": 41, "candidatesTokenCount": 23, "thoughtsTokenCount": 12, "totalTokenCount": 76}
+BILLED = {"billed_units": {"input_tokens": 5, "output_tokens": 17}, "tokens": {"input_tokens": 71, "output_tokens": 17}}
+ANTHROPICS = {"input_tokens": 14, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 0, "output_tokens": 25}
+WHOLE: list[dict[str, Any]] = [
+    {"id": "1", "model": "m", "choices": [{"message": {"content": TEXT}}], "usage": counts(123, 45), "x_groq": {}},
+    {"id": "1", "model": "m", "content": [{"text": TEXT}], "stop_reason": "end_turn", "usage": ANTHROPICS},
+    {"model": "m", "output": [], "usage": {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}, "user": None},
+    {"candidates": [{"content": TEXT, "finishReason": "STOP"}], "usageMetadata": GEMINI, "modelVersion": "m"},
+    {"text": TEXT, "meta": {"api_version": {"version": "1"}, **BILLED}, "finish_reason": "COMPLETE"},
+    {"message": {"content": [{"text": TEXT}]}, "usage": BILLED},
+    {"output": {"message": TEXT}, "usage": {"inputTokens": 30, "outputTokens": 62, "totalTokens": 92}, "metrics": {}},
+    {"inputTextTokenCount": 12, "results": [{"tokenCount": 42, "outputText": TEXT, "completionReason": "FINISH"}]},
+    {"generation": TEXT, "prompt_token_count": 12, "generation_token_count": 34, "stop_reason": "stop"},
+    {"model": "m", "response": TEXT, "done": True, "prompt_eval_count": 26, "eval_count": 298, "eval_duration": 47999},
+    {"text": TEXT, "usage": {"type": "duration", "seconds": 125}},
+    {"object": "list", "data": [{"object": "embedding", "embedding": [0.25]}], "usage": {"total_tokens": 43}},
+    {"object": "list", "data": [{"relevance_score": 0.25, "document": TEXT}], "usage": {"total_tokens": 43}},
+    {"model": "m", "results": [{"relevance_score": 0.25}], "usage": {"total_tokens": 43}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("document", WHOLE, ids=lambda document: "-".join(document)[:40])
+@given(st.data())
+def test_a_document_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
+    document: dict[str, Any], data: st.DataObject
+) -> None:
+    members = data.draw(st.permutations(list(document.items())))
+    text = json.dumps(dict(members), indent=data.draw(st.sampled_from([None, 1]))).encode()
+    truth, model = read(text.decode())
+    cut = data.draw(st.integers(0, len(text)))
+    whole_or_nothing(text[:cut], is_tail=False, truth=truth, model=model)
+    whole_or_nothing(text[cut:], is_tail=True, truth=truth, model=model)
+
+
+STREAMED: list[list[dict[str, Any]]] = [
+    [
+        *({"model": "m", "choices": [{"index": i % 2, "delta": {"content": TEXT}, "finish_reason": reason}],
+           "usage": counts(90, i)} for i, reason in enumerate([None, None, "stop", None, None, "stop"])),
+        {"model": "m", "choices": [], "usage": counts(90, 5)},
+    ],
+    [*({"candidates": [{"content": TEXT}], "usageMetadata": GEMINI | {"candidatesTokenCount": i}} for i in range(3)),
+     {"candidates": [{"content": TEXT, "finishReason": "STOP"}], "usageMetadata": GEMINI}],
+    [*({"model": "m", "response": TEXT, "done": False} for _ in range(3)),
+     {"model": "m", "response": "", "done": True, "prompt_eval_count": 26, "eval_count": 298, "eval_duration": 4799}],
+    [{"event_type": "text-generation", "text": TEXT},
+     {"event_type": "stream-end", "response": {"text": TEXT, "meta": BILLED}, "finish_reason": "COMPLETE"}],
+    [{"type": "message-start"}, {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": BILLED}}],
+    [{"type": "response.created", "response": {"model": "m", "usage": None}},
+     {"type": "response.completed", "sequence_number": 9, "response": {
+         "model": "m", "output": TEXT, "usage": {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}}}],
+    [{"event_type": "interaction.complete",
+      "interaction": {"model": "m", "usage": {"total_input_tokens": 9, "total_output_tokens": 13}}}],
+    [{"type": "message_start", "message": {"model": "m", "usage": ANTHROPICS | {"output_tokens": 1}}},
+     {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 7}},
+     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 25}},
+     {"type": "message_stop"}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("framing", "chunks"),
+    [
+        pytest.param(framing, chunks, id=f"{framing}-{'-'.join(chunks[-1])[:40]}")
+        for framing in ("events", "lines", "array")
+        for chunks in STREAMED
+        # who sends running totals sends no lines: cut in the first, it would be a document
+        if framing != "lines" or not {"usage", "usageMetadata"} & chunks[0].keys()
+    ],
+)
+@given(st.data())
+def test_a_stream_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
+    framing: str, chunks: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    written = [json.dumps(dict(data.draw(st.permutations(list(each.items()))))) for each in chunks]
+    before, between = {"events": ("data: ", "\n\n"), "lines": ("", "\n"), "array": ("", "\n,\r\n")}[framing]
+    text = between.join(before + each for each in written)
+    body = (f"[{text}]" if framing == "array" else text + between).encode()
+    truth, model = read(body.decode())
+    assert truth is not None
+    cut = data.draw(st.integers(0, len(body)))
+    whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
+    whole_or_nothing(body[cut:], is_tail=True, truth=truth, model=model)
 
 
 def test_first_of_several_anthropic_deltas_is_not_the_whole() -> None:

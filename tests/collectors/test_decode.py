@@ -210,6 +210,21 @@ def test_last_line_and_last_item_may_be_cut() -> None:
     assert outcome(b"[" + GOOD + b",") == "+"
 
 
+INDENTED = json.dumps(usage_event(), indent=2).encode()
+
+
+@pytest.mark.parametrize(
+    "wrapper", [b"[%s", b'{"records":[%s', b'{ "records" : [%s'], ids=["array", "records", "spaced"]
+)
+@pytest.mark.parametrize("between", [b",\n", b"\n,", b"\n,\n", b",\r\n  ", b",", b"\n, "], ids=repr)
+@pytest.mark.parametrize("opening", [b"", b"\n", b"\n  "], ids=repr)
+@pytest.mark.parametrize("good", [GOOD, INDENTED], ids=["flat", "indented"])
+def test_an_array_that_was_cut_is_no_lines(wrapper: bytes, opening: bytes, between: bytes, good: bytes) -> None:
+    """Wherever its line ends are."""
+    result = collected(wrapper % opening + between.join([good, good, good, good[:20]]))
+    assert (len(result.calls), [letter.position for letter in result.dead_letters]) == (3, [3])
+
+
 @pytest.mark.parametrize(
     "start",
     [

@@ -130,6 +130,19 @@ def test_what_was_stored_is_not_charged_when_it_is_read(stored: dict[str, Any], 
     assert len(calls) == 4
 
 
+@pytest.mark.parametrize("named", ["path", "url"])
+def test_what_was_stored_is_not_charged_when_it_is_changed(named: str) -> None:
+    """A POST to a stored completion answers with the whole of it, its usage too."""
+    stored = {"object": "chat.completion", "usage": CHAT}
+    request = {"method": "POST", named: "https://api.openai.com/v1/chat/completions/chatcmpl-1?x=1"}
+    calls = [
+        *collected({"request": request, "response": {"status": 200, "body": stored}}).calls,
+        call_of(usage=CHAT, usage_source="none"),
+        call_of_body(json.dumps(stored), usage_source="none"),
+    ]
+    assert [(call.usage, call.missing_reason) for call in calls] == [(Usage(), "not_metered")] * 3
+
+
 ANSWER = {"status_code": 200, "request_id": "r", "body": {"object": "chat.completion", "usage": CHAT}}
 LINE = {"id": "batch_req_1", "custom_id": "mine", "response": ANSWER, "error": None}
 RESULT = {"custom_id": "mine", "result": {"type": "succeeded", "message": {"type": "message", "usage": RESPONSES}}}

@@ -1,6 +1,7 @@
 """Every other provider's recorded answers give their true counts: samples/providers.jsonl."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def _name(record: dict[str, Any]) -> str:
     return f"{record['provider']}-{record['operation']}-{record['source'].rsplit('/', 1)[-1]}"
 
 
-def _read(body: str) -> Usage | None:
-    usage = read_body(body, is_tail=False).usage
+def _read(body: str, *, is_tail: bool = False) -> Usage | None:
+    usage = read_body(body, is_tail=is_tail).usage
     shape = recognise(usage) if usage is not None else None
     return normalise(usage, shape) if usage is not None and shape is not None else None
 
@@ -68,6 +69,46 @@ def test_an_answer_cut_at_its_end_never_gives_another_count(record: dict[str, An
     whole = _read(body)
     for end in range(0, len(body), max(1, len(body) // 150)):
         assert _read(body[:end]) in (None, whole)
+
+
+STATED = re.compile(
+    r'"(?:usage|usageMetadata|meta|amazon-bedrock-invocationMetrics)"\s*:\s*(?=\{)'
+    r'|"prompt_eval_count"[^{}]*?"eval_count"\s*:\s*\d+,|"prompt_token_count"[^{}]*?"generation_token_count"\s*:\s*\d+,'
+)
+TEXTS = [record for record in IN_BODY if STATED.search(record["response"]["body"])]
+"""Not Amazon's binary streams, and not Ollama's answers to a prompt that was in its cache: without the prompt's count,
+a part of the body does not show that it would not follow."""
+
+
+def _usage_span(body: str) -> tuple[int, int]:
+    """From where to where the body states its usage, the last time that it does."""
+    stated = list(STATED.finditer(body))[-1]
+    if not body[stated.end() :].startswith("{"):
+        return stated.start(), stated.end()
+    return stated.start(), json.JSONDecoder().raw_decode(body, stated.end())[1]
+
+
+@pytest.mark.parametrize("record", TEXTS, ids=_name)
+def test_a_cut_behind_the_usage_finds_it(record: dict[str, Any]) -> None:
+    body: str = record["response"]["body"]
+    whole = _read(body)
+    for end in range(_usage_span(body)[1], len(body) + 1):
+        assert _read(body[:end]) == whole, body[:end][-200:]
+
+
+@pytest.mark.parametrize("record", TEXTS, ids=_name)
+def test_a_tail_gives_the_whole_count_or_none_and_one_that_starts_before_the_usage_gives_it(
+    record: dict[str, Any],
+) -> None:
+    body: str = record["response"]["body"]
+    whole, (start, _) = _read(body), _usage_span(body)
+    near = range(max(1, start - 50), min(start + 300, len(body)))
+    for begin in [*range(1, len(body), max(1, len(body) // 150)), *near]:
+        found = _read(body[begin:], is_tail=True)
+        assert found in (None, whole), body[begin:][:200]
+        # A ranking states a total as Voyage does; and of Groq's older stream not the inner object alone is believed.
+        if begin <= start and record["provider"] != "voyage" and "x_groq-usage" not in record["tags"]:
+            assert found == whole, body[begin:][:200]
 
 
 def test_gemini_without_sse_sends_one_array() -> None:

@@ -388,3 +388,8 @@ def test_no_estimate_is_made_of_what_is_left_of_a_text() -> None:
     again = event._replace(redriven=Redriven(event.origin, 0, 1, None, None, whole=False))
     [call] = collect([again], LONG_AGO, estimate_usage=True).calls
     assert call.usage_state == "missing"
+
+
+def test_an_event_whose_name_was_removed_stays_as_it_is() -> None:
+    once = payload({"note": "event: not one word\ndata: {}\n\n"})
+    assert json.loads(payload(json.loads(once.text)).text) == json.loads(once.text)

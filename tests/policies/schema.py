@@ -94,7 +94,8 @@ CONTEXT_MEMBERS = _names(
 TYPES = _names(
     "JArray", "JObject", "JTokenType",  # Newtonsoft.Json.Linq
     "DateTimeOffset", "Math", "StringComparison", "StringSplitOptions", "Uri",  # System
-    "Encoding",  # System.Text
+    "Enumerable",  # System.Linq
+    "Encoding", "Regex", "RegexOptions",  # System.Text; of Regex the constructor, IsMatch, Match, Matches and others
     "Jwt",  # of the context: what output-token-variable-name and AsJwt give
     "bool", "char", "int", "long", "string",  # System.Boolean, Char, Int32, Int64, String
 )  # fmt: skip
@@ -103,7 +104,7 @@ TYPE_MEMBERS = _names(
     "Boolean", "Integer", "Null", "String",  # JTokenType
     "Children", "Descendants", "First", "HasValues", "Name", "Parent", "Parse", "Properties", "Remove", "Replace",
     "ToString", "Type", "Value",  # JObject, JProperty, JToken
-    "Any", "SelectMany", "Take", "ToList", "Where",  # System.Linq.Enumerable
+    "Any", "Range", "SelectMany", "Take", "ToList", "Where",  # System.Linq.Enumerable
     "CompareOrdinal", "Contains", "EndsWith", "IndexOf", "Insert", "IsNullOrEmpty", "IsNullOrWhiteSpace", "LastIndexOf",
     "Length", "Split", "StartsWith", "Substring", "ToLowerInvariant", "Trim",  # System.String
     "IsHighSurrogate", "IsLowSurrogate", "IsWhiteSpace",  # System.Char
@@ -112,6 +113,7 @@ TYPE_MEMBERS = _names(
     "TotalMilliseconds",  # System.TimeSpan
     "Max", "Min", "Round",  # System.Math
     "UTF8", "GetByteCount",  # System.Text.Encoding
+    "IgnoreCase", "IsMatch",  # System.Text.RegularExpressions.RegexOptions, Regex
     "Ordinal", "RemoveEmptyEntries",  # System.StringComparison, StringSplitOptions
 )  # fmt: skip
 

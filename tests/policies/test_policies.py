@@ -12,8 +12,9 @@ from collectors.identity import resolve_app
 from models.call import Call
 from models.event import read_usage_event
 from models.usage import Usage
-from tests.collectors.reading import collected
-from tests.collectors.recorded import RECORDED, STREAMS, Recorded
+from tests.collectors import test_operations
+from tests.collectors.reading import call_of_body, collected
+from tests.collectors.recorded import RECORDED, SAMPLES, STREAMS, Recorded
 from tests.policies.gateway import Exchange, Gateway, Outcome, answer
 
 MODES = ("mode-a", "mode-b", "mode-c")
@@ -120,6 +121,8 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
         ({"model": "llama3", "response": "hi", "prompt_eval_count": 4, "eval_count": 2}, (4, 2)),
         ({"generation": "hi", "prompt_token_count": 4, "generation_token_count": 2}, (4, 2)),
         ({"output": {"text": "hi"}, "usage": {"inputTokens": 4, "outputTokens": 2}}, (4, 2)),
+        ({"inputTextTokenCount": 4, "results": [{"tokenCount": 2, "outputText": "hi"}]}, (4, 2)),
+        ({"embedding": [0.5], "inputTextTokenCount": 4}, (4, None)),
         ({"usage": None}, None),
         ({"usage": []}, None),
         ({"usage": "many"}, None),
@@ -132,12 +135,29 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
         ("text", None),
     ],
 )
-def test_usage_is_found_where_providers_put_it(gateway: Gateway, body: object, usage: tuple[int, int] | None) -> None:
+def test_usage_is_found_where_providers_put_it(
+    gateway: Gateway, body: object, usage: tuple[int, int | None] | None
+) -> None:
     call = call_of(gateway.run(Exchange(response=answer(json.dumps(body)))))
     if usage is None:
         assert (call.usage_state, call.missing_reason) == ("missing", "unrecognised")
     else:
         assert (call.usage.prompt_tokens, call.usage.completion_tokens) == usage
+
+
+WHOLE = {
+    (record["provider"], record["operation"]): record["response"]["body"]
+    for record in map(json.loads, (SAMPLES.parent / "providers.jsonl").read_text(encoding="utf-8").splitlines())
+    if record["expected"] and not record["streaming"] and "usage-only-in-headers" not in record["tags"]
+}
+
+
+@pytest.mark.parametrize("body", WHOLE.values(), ids=["-".join(kind) for kind in WHOLE])
+def test_an_answer_of_any_provider_and_size_gives_what_its_whole_body_says(gateway: Gateway, body: str) -> None:
+    """A picture or a vector in front of it: from a million characters on, only the end is read."""
+    truth = call_of_body(body).usage
+    for text in (body, f'{{"data":"{"A" * 1_000_000}",{body.lstrip()[1:]}'):
+        assert call_of(gateway.run(Exchange(response=answer(text)))).usage == truth
 
 
 BEDROCK = {
@@ -153,6 +173,7 @@ BEDROCK = {
     [
         ({"outputs": [{"text": "hi"}]}, BEDROCK, Usage(34, 2, 36, 30)),
         ({"usage": {"input_tokens": 7, "output_tokens": 5}}, BEDROCK, Usage(7, 5, 12)),  # the body knows best
+        ({"inputTextTokenCount": 7, "results": [{"tokenCount": 5}]}, BEDROCK, Usage(7, 5, 12)),
         ({"results": [{"index": 0, "relevance_score": 0.3}]}, BEDROCK, None),
         ({"outputs": []}, {"x-amzn-bedrock-invocation-latency": "696"}, None),
         ({"outputs": []}, BEDROCK | {"x-amzn-bedrock-output-token-count": "many"}, None),
@@ -188,9 +209,18 @@ def test_usage_of_a_large_answer_is_read_from_its_end(gateway: Gateway) -> None:
     assert (call.usage.prompt_tokens, call.model) == (9, None)
 
 
-@pytest.mark.parametrize("after", [[{"usage": USAGE}], {"usage": USAGE}, '"usage":{"prompt_tokens":1}}'])
+@pytest.mark.parametrize(
+    "after",
+    [[{"usage": USAGE}], {"usage": USAGE}, '"usage":{"prompt_tokens":1}}', [{"usageMetadata": USAGE}]],
+)
 def test_a_look_alike_at_the_end_of_a_large_answer_is_not_usage(gateway: Gateway, after: object) -> None:
     body = json.dumps({"data": "x" * 1_100_000, "steps": after})
+    assert call_of(gateway.run(Exchange(response=answer(body)))).usage_state == "missing"
+
+
+def test_a_large_ranking_is_not_billed_by_its_tokens(gateway: Gateway) -> None:
+    ranked = [{"relevance_score": 0.4, "index": 0, "document": "x" * 1_100_000}]
+    body = json.dumps({"object": "list", "data": ranked, "model": "rerank", "usage": {"total_tokens": 43}})
     assert call_of(gateway.run(Exchange(response=answer(body)))).usage_state == "missing"
 
 
@@ -208,6 +238,41 @@ def test_a_long_stream_is_sent_from_its_end_and_fits(gateway: Gateway, character
     assert body.encode()[event["body_offset"] :] == event["body"].encode()
     assert len(event["body"]) > 20_000
     assert call_of(outcome).usage.total_tokens == 12
+
+
+def lengthened(body: str) -> str:
+    """More than a message holds in front of a stream's end; of Anthropic's, behind its start."""
+    if body.startswith("["):
+        chunks = json.loads(body)
+        going = json.loads(json.dumps(chunks[0]).replace("finishReason", "index"))
+        return json.dumps([*[going] * (250_000 // len(json.dumps(going))), *chunks], indent=2)
+    if body.startswith("{"):
+        line = body[: body.index("\n") + 1]
+        return line * (250_000 // len(line)) + body
+    start = body.index("\n\n") + 2 if "message_start" in body else 0
+    return body[:start] + ": keep-alive\n\n" * 20_000 + body[start:]
+
+
+LONG = {
+    f"{record['provider']}-{record['operation']}-{number}": lengthened(record["response"]["body"])
+    for file in ("recorded.jsonl", "providers.jsonl")
+    for number, record in enumerate(map(json.loads, (SAMPLES.parent / file).read_text(encoding="utf-8").splitlines()))
+    if record["expected"] and record["streaming"] and "aws-eventstream" not in record["tags"]
+}
+
+
+@pytest.mark.parametrize("body", LONG.values(), ids=LONG)
+def test_the_usage_of_a_long_stream_survives(gateway: Gateway, body: str) -> None:
+    """Also where the prompt is counted at its start (Anthropic), and where lines do not say data: (Gemini, Ollama)."""
+    truth = call_of_body(body, stream=True)
+    content_type = {"[": "application/json", "{": "application/x-ndjson"}.get(body[0], SSE)
+    response = answer(body, content_type=content_type)
+    outcome = gateway.run(Exchange(policy="mode-c", path="/v1/m:streamGenerateContent", response=response))
+    call = call_of(outcome)
+    assert truth.usage_state == "reported"
+    assert (call.usage, call.model) == (truth.usage, truth.model)
+    assert len(outcome.sent[0].body) < MAX_MESSAGE_BYTES
+    assert outcome.event["body_offset"] > 0
 
 
 def test_a_long_identity_does_not_push_a_message_over_the_limit(gateway: Gateway) -> None:
@@ -283,6 +348,32 @@ def test_only_a_post_is_a_call(gateway: Gateway, mode: str, method: str) -> None
     """A stored response that is fetched repeats its usage; lists and preflights ask no model."""
     outcome = gateway.run(Exchange(policy=mode, method=method, response=answer(CHAT)))
     assert (outcome.fault, outcome.sent, outcome.response_reads) == (None, [], 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", test_operations.ASKS_NO_MODEL)
+def test_what_asks_no_model_for_tokens_has_none(gateway: Gateway, mode: str, path: str) -> None:
+    """A stored completion or run that is changed repeats its usage; the others have none. No body is read."""
+    outcome = gateway.run(Exchange(policy=mode, path=path, response=answer(CHAT)))
+    assert (outcome.event["usage_source"], outcome.response_reads) == ("none", 0)
+    call = call_of(outcome)
+    assert (call.usage_state, call.missing_reason, call.usage) == ("missing", "not_metered", Usage())
+
+
+@pytest.mark.parametrize("path", test_operations.ASKS_A_MODEL)
+def test_what_asks_a_model_is_counted(gateway: Gateway, path: str) -> None:
+    assert call_of(gateway.run(Exchange(path=path, response=answer(CHAT)))).missing_reason != "not_metered"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("variable", "hit"), [(True, True), (False, False), ("yes", False), (None, False)])
+def test_an_answer_of_the_gateways_cache_is_not_charged_again(
+    gateway: Gateway, mode: str, variable: bool | str | None, hit: bool
+) -> None:
+    """usage-from-cache is true from before the look-up on, until the backend section sets it to false."""
+    outcome = gateway.run(Exchange(policy=mode, response=answer(CHAT), variables={"usage-from-cache": variable}))
+    assert (outcome.event.get("usage_source") == "none") == hit
+    assert (call_of(outcome).missing_reason == "not_metered") == hit
 
 
 def test_what_was_asked_for_is_told(gateway: Gateway) -> None:
@@ -483,7 +574,7 @@ _MEMBERS = [
     "Response.StatusCode", "Subscription", "User",
 ]  # fmt: skip
 _VARIABLES = st.dictionaries(
-    st.sampled_from(["usage-app-id", "usage-token", "usage-backend-id"]),
+    st.sampled_from(["usage-app-id", "usage-token", "usage-backend-id", "usage-from-cache"]),
     st.none() | st.booleans() | st.integers(0, 9) | _TEXT,
 )
 _EXCHANGES = st.builds(

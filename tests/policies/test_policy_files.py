@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.operations import ASKS_NO_MODEL
 from tests.policies.policy_xml import EXAMPLES, FILES, FRAGMENTS, Expression, expression, expressions, root
 from tests.policies.schema import ELEMENTS, EVERYWHERE, not_allowed
 
@@ -136,6 +137,11 @@ def test_the_allow_list_finds_what_is_not_on_it(code: str, words: list[str]) -> 
 def test_no_keys_tokens_or_messages_are_read(found: Expression) -> None:
     forbidden = r"\b(Key|PrimaryKey|SecondaryKey|Message|Email|Certificate|QueryString|Authorization|AsJwt|AsBasic)\b"
     assert re.search(forbidden, found.code) is None
+
+
+def test_policies_and_collector_have_one_list_of_what_asks_no_model() -> None:
+    (stated,) = [text for found in EXPRESSIONS for text in re.findall(r"asksNoModel =([^;]*);", found.code)]
+    assert "".join(re.findall(r'"([^"]*)"', stated)) == ASKS_NO_MODEL
 
 
 @pytest.mark.parametrize("found", EXPRESSIONS, ids=by_place)
