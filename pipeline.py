@@ -71,11 +71,18 @@ async def _ingest(
     started: float,
     replay: str | None,
 ) -> BatchReport:
-    oldest = now() - timedelta(days=services.settings.call_retention_days)
+    kept_since = now() - timedelta(days=services.settings.call_retention_days)
+    # They can differ after the setting was raised: rows that are gone do not come back.
+    oldest = max(kept_since, await services.directory.known_since())
     payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
     collected = await asyncio.to_thread(
-        collect, events, oldest, estimate_usage=services.settings.estimate_usage, payloads=payloads
+        collect,
+        events,
+        oldest,
+        oldest_redriven=kept_since,
+        estimate_usage=services.settings.estimate_usage,
+        payloads=payloads,
     )
     joins = bool(services.settings.gateway_logs_hub)
     whole, halves = _told_apart(collected, joins)

@@ -3,15 +3,15 @@
 Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app, with the number of partitions that its month is spread
 over, if more than one: whoever writes the row first decides, and it stays so. PartitionKey `models|{YYYYMM}`, a row per
 model and deployment. A row is written before the first call it is needed for, so the directory may name an app too
-many, never one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted. PartitionKey
-`cursors`, RowKey `key`: with what cursors are signed.
+many, never one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted, and the day
+through which deleting them was begun. PartitionKey `cursors`, RowKey `key`: with what cursors are signed.
 """
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from secrets import token_bytes
 from typing import Final
@@ -43,6 +43,7 @@ class Directory:
         self._parts: dict[tuple[str, str], int] = {}
         self._found: dict[tuple[str, str], int] = {}
         self._cursor_key: bytes | None = None
+        self._known_since: datetime | None = None
 
     async def enter(self, calls: Iterable[Call]) -> None:
         """See that every app and model of `calls` is in the directory. Raises StoreUnavailable."""
@@ -99,13 +100,29 @@ class Directory:
     async def purged_through(self) -> date | None:
         """The last day whose call rows were deleted. Raises StoreBusy."""
         row = await self._store.get(*PURGE)
-        return date.fromisoformat(row.columns["through"]) if row else None
+        return date.fromisoformat(row.columns["through"]) if row and "through" in row.columns else None
 
     async def set_purged_through(self, day: date) -> None:
         """Raises StoreUnavailable."""
-        await upsert_all(
-            self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1], "through": day.isoformat()}], self._sleep
-        )
+        await self._note_purge(through=day)
+
+    async def set_purge_begun(self, day: date) -> None:
+        """Before call rows of days through `day` are deleted. Raises StoreUnavailable."""
+        await self._note_purge(begun=day)
+
+    async def _note_purge(self, **days: date) -> None:
+        texts = {name: day.isoformat() for name, day in days.items()}
+        await upsert_all(self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1]} | texts], self._sleep)
+
+    async def known_since(self) -> datetime:
+        """Since when a call that was counted is sure to have its row. Read once: what is deleted while this process
+        runs is older than what its settings let it count. Raises StoreUnavailable."""
+        if self._known_since is None:
+            row = await insist(partial(self._store.get, *PURGE), self._sleep)
+            columns = row.columns if row else {}
+            begun = date.fromisoformat(columns.get("begun") or columns.get("through") or date.min.isoformat())
+            self._known_since = datetime.combine(begun + timedelta(days=1), time(), UTC)
+        return self._known_since
 
     async def cursor_key(self) -> bytes:
         """A random key that all instances share: the first that needs it makes it. It is no secret to those who may

@@ -37,6 +37,7 @@ async def purge_calls(usage: Store, directory: Directory, oldest: datetime) -> P
     last = oldest.date() - timedelta(days=2)
     through = await directory.purged_through()
     for first, end in _months(through + timedelta(days=1) if through else FIRST_DAY, last):
+        await directory.set_purge_begun(end)
         apps = iter((await directory.apps(f"{first:%Y%m}")).items())
 
         async def worker(apps: Iterator[tuple[str, int]] = apps, first: date = first, end: date = end) -> None:

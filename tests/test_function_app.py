@@ -66,9 +66,10 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits(name: str) -> No
     }
 
 
-def test_the_timer_settles_what_waits_every_minute() -> None:
-    (timer,) = _functions()["settle_pending"]["bindings"]
-    assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 * * * * *")
+@pytest.mark.parametrize(("name", "schedule"), [("settle_pending", "0 * * * * *"), ("purge_calls", "0 */10 * * * *")])
+def test_timers_settle_what_waits_every_minute_and_purge_what_is_old_every_ten(name: str, schedule: str) -> None:
+    (timer,) = _functions()[name]["bindings"]
+    assert (timer["type"], timer["schedule"]) == ("timerTrigger", schedule)
 
 
 def test_the_routes_are_those_of_the_api() -> None:
