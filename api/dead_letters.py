@@ -40,8 +40,8 @@ RedriveBody = parameters_of(
         "limit": parameter(int, "How many, at most.", MAX_LETTERS, ge=1, le=MAX_LETTERS),
         "cursor": parameter(str, "`next_cursor` of the answer before, with the rest as it was.", min_length=1),
     },
+    "What is to be sent again: `ids`, or those of a reason or a time.",
 )
-"""What is to be sent again: `ids`, or those of a reason or a time."""
 
 
 async def page(request: Request) -> Response:

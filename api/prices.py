@@ -31,7 +31,7 @@ DEFAULT_RANGE: Final = timedelta(days=31)
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PRICES: Final = 2_000
 """All of them are read for each question."""
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HOUR: Final = timedelta(hours=1)
 
 
@@ -69,7 +69,7 @@ async def listed(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """An own price with its history, or a new version of it."""
     name = request.route["id"]
-    if not _ID.fullmatch(name):
+    if not ID.fullmatch(name):
         raise QueryError(
             "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
         )

@@ -161,7 +161,7 @@ def page_shape(query: BucketsQuery, answer: Answer, next_page: str | None) -> di
 
 Result = tuple[tuple[str | None, ...], dict[str, Any]]
 
-_COUNTS: Final[Mapping[str, str]] = {
+COUNTS: Final[Mapping[str, str]] = {
     "input_tokens": "prompt_tokens",
     "output_tokens": "completion_tokens",
     "input_cached_tokens": "cached_prompt_tokens",
@@ -172,7 +172,7 @@ _COUNTS: Final[Mapping[str, str]] = {
     "output_image_tokens": "image_completion_tokens",
     "num_model_requests": "calls",
 }
-_OF_EMBEDDINGS: Final = ("input_tokens", "num_model_requests")
+OF_EMBEDDINGS: Final = ("input_tokens", "num_model_requests")
 WITHOUT_USAGE: Final = "num_model_requests_without_usage"
 """Ours: OpenAI knows the usage of every call."""
 UNPRICED: Final = "unpriced_tokens"
@@ -194,8 +194,8 @@ _LINE_ITEMS: Final[Mapping[str, str]] = {
 def _usage(query: BucketsQuery, row: Mapping[str, Any]) -> Iterator[Result]:
     if _is_embedding(row) != (query.kind == "embeddings"):
         return
-    names = _OF_EMBEDDINGS if query.kind == "embeddings" else tuple(_COUNTS)
-    counts = {name: row[_COUNTS[name]] for name in names}
+    names = OF_EMBEDDINGS if query.kind == "embeddings" else tuple(COUNTS)
+    counts = {name: row[COUNTS[name]] for name in names}
     counts[WITHOUT_USAGE] = row["calls"] - row["usage_reported"]
     yield tuple(row[GROUPS[group]] for group in query.groups), counts
 

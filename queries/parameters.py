@@ -58,10 +58,10 @@ def parameter(kind: Any, description: str, default: Any = None, **bounds: Any) -
     return Annotated[kind, Field(description=description, **bounds)], default
 
 
-def parameters_of(name: str, parameters: dict[str, Parameter]) -> type[Query]:
+def parameters_of(name: str, parameters: dict[str, Parameter], told: str | None = None) -> type[Query]:
     """The model of an endpoint's parameters; a field may be called `from`, which no class could write."""
     fields: dict[str, Any] = dict(parameters)
-    return create_model(name, __base__=Query, **fields)
+    return create_model(name, __base__=Query, __doc__=told, **fields)
 
 
 def _range(default: str, how: str) -> dict[str, Parameter]:
