@@ -214,6 +214,20 @@ async def metrics(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("metrics", req)
 
 
+@app.function_name("openapi")
+@app.route("openapi.json", methods=["GET"])
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """What the API is, for tools."""
+    return await _answer("openapi", req)
+
+
+@app.function_name("docs")
+@app.route("docs", methods=["GET"])
+async def docs(req: func.HttpRequest) -> func.HttpResponse:
+    """What the API is, for people."""
+    return await _answer("docs", req)
+
+
 async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
     from api.endpoints import answer
 

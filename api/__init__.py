@@ -13,4 +13,5 @@ events.py      POST /api/events, and posted.py what stands in its body
 dead_letters.py  GET /api/dead-letters, GET /api/dead-letters/{id}, POST /api/dead-letters/redrive
 health.py      GET /api/health
 metrics.py     GET /api/metrics
+docs.py        GET /api/openapi.json and GET /api/docs, made in openapi/
 """

@@ -45,6 +45,8 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "redrive": {"POST": Need.ADMIN},
     "health": {"GET": Need.NOTHING},
     "metrics": {"GET": Need.READ_ALL},
+    "openapi": {"GET": Need.NOTHING},
+    "docs": {"GET": Need.NOTHING},
 }
 """By endpoint and method. An endpoint with `Need.APPS` answers of `Request.allowed` only."""
 

@@ -14,16 +14,15 @@ from models.errors import QueryError
 from queries.calls import calls_query, find, newest
 from queries.cursor import Cursors, Place
 from queries.explain import CALL_COLUMNS, explained, flat_call, shown
+from queries.parameters import CallParameters, CallsParameters
 from queries.present import CSV_TYPE, NDJSON_TYPE, as_ndjson, csv_text
 from queries.question import app_of, exact_range, refuse_unknown, single
 from queries.read import in_time, refuse_purged
 
-FORMATS = ("json", "ndjson", "csv")
-
 
 async def listed(request: Request) -> Response:
     """A page of calls. An app that the caller may not see is as one that has none. Raises QueryError and StoreError."""
-    wanted = wanted_format(request, FORMATS)
+    wanted = wanted_format(request, CallsParameters.choices("format"))
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     query = calls_query(request.parameters, now, bounds.max_call_days)
@@ -56,7 +55,7 @@ async def listed(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """The call with the request_id of the path, wherever it is counted that the caller may see. Raises QueryError and
     StoreError."""
-    refuse_unknown(request.parameters, ("app", "from", "to"))
+    refuse_unknown(request.parameters, CallParameters.names())
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     request_id = call_id(request.route["request_id"])

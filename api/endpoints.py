@@ -12,6 +12,7 @@ from api import (
     access,
     calls,
     dead_letters,
+    docs,
     events,
     health,
     listings,
@@ -50,6 +51,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "redrive": dead_letters.redrive,
     "health": health.get,
     "metrics": metrics.get,
+    "openapi": docs.openapi,
+    "docs": docs.docs,
 }
 
 

@@ -12,6 +12,7 @@ from ledger.registry import Entry
 from models.registry import Alias, AppEntry
 from queries import spans
 from queries.names import Names
+from queries.parameters import MonthsParameters
 from queries.question import refuse_unknown, time_range
 
 DEFAULT_RANGE = timedelta(days=31)
@@ -60,7 +61,7 @@ def _etag(entry: Entry | None) -> str | None:
 
 
 def _months(request: Request) -> list[str]:
-    refuse_unknown(request.parameters, ("from", "to"))
+    refuse_unknown(request.parameters, MonthsParameters.names())
     max_days = services.get().settings.query_max_days
     start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
     return spans.months(start, end)

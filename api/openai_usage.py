@@ -8,7 +8,8 @@ from api.response import Request, Response, error_shape, json_response
 from api.usage import answered
 from models.errors import QueryError
 from queries.cursor import Cursors, Place
-from queries.openai_usage import FILTERS, Kind, buckets_query, page_shape, plain_parameters
+from queries.openai_parameters import FILTERS, Kind
+from queries.openai_usage import buckets_query, page_shape, plain_parameters
 from queries.question import single
 from queries.read import in_time
 

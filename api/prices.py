@@ -22,6 +22,7 @@ from models.errors import QueryError
 from prices.book import Candidate, PriceBook
 from prices.entry import PriceEntry, read_entry, stored_entry
 from prices.price import ASPECTS, KINDS, decimal_text, hour_text
+from queries.parameters import EndParameters, PricesParameters
 from queries.pricing import Pricing
 from queries.question import UsageQuery, full_hour, one_of, refuse_unknown, single, time_range
 from queries.spans import months
@@ -30,19 +31,19 @@ DEFAULT_RANGE: Final = timedelta(days=31)
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PRICES: Final = 2_000
 """All of them are read for each question."""
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HOUR: Final = timedelta(hours=1)
 
 
 async def listed(request: Request) -> Response:
     """The prices of each model that had calls in the months of a range; with `missing=1`, what had none in it. Who may
     not see all apps is told of the models of its apps, and of those own prices that can apply to their calls."""
-    refuse_unknown(request.parameters, ("from", "to", "model", "at", "missing"))
+    refuse_unknown(request.parameters, PricesParameters.names())
     found, now = services.get(), services.now()
     start, end = time_range(request.parameters, now, found.settings.query_max_days, DEFAULT_RANGE)
     at, model = full_hour(request.parameters, "at"), single(request.parameters, "model")
     answer: dict[str, Any] = {"from": _text(start), "to": _text(end), "currency": "USD"}
-    if one_of(request.parameters, "missing", ("0", "1"), "0") == "1":
+    if one_of(request.parameters, "missing", PricesParameters.choices("missing"), "0") == "1":
         return json_response(answer | {"missing": await _missing(start, end, model, now, request.allowed)})
     deployments: dict[str | None, set[str]] = {} if model is None else {model: set()}
     entered, had = await asyncio.gather(names(), used(months(start, end), request.allowed, now))
@@ -68,7 +69,7 @@ async def listed(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """An own price with its history, or a new version of it."""
     name = request.route["id"]
-    if not _ID.fullmatch(name):
+    if not ID.fullmatch(name):
         raise QueryError(
             "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
         )
@@ -107,7 +108,7 @@ async def _put(request: Request, name: str) -> Response:
 
 async def _end(request: Request, name: str) -> Response:
     """What was charged until now stays so, unless an earlier `valid_to` is given."""
-    refuse_unknown(request.parameters, ("valid_to",))
+    refuse_unknown(request.parameters, EndParameters.names())
     now = services.now()
     given = full_hour(request.parameters, "valid_to") or now.replace(minute=0, second=0, microsecond=0) + HOUR
 

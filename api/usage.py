@@ -15,18 +15,17 @@ from queries.cursor import Cursors, Place
 from queries.export import export
 from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
 from queries.names import narrowed
+from queries.parameters import UsageParameters
 from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson
 from queries.pricing import Pricing
 from queries.question import Terms, UsageQuery, single, usage_query
 from queries.read import Bounds, UsageReader, in_time
 from services import Services
 
-FORMATS = ("json", "ndjson", "csv", "focus")
-
 
 async def get(request: Request) -> Response:
     """Read the question, the rows and the format; raises QueryError and StoreError."""
-    wanted = wanted_format(request, FORMATS)
+    wanted = wanted_format(request, UsageParameters.choices("format"))
     async with in_time(services.get().settings.query_max_seconds):
         return await _answer(request, wanted)
 

@@ -15,8 +15,8 @@ from ledger.retry import insist
 from ledger.rows import partition_keys
 from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
 
-MAX_ROWS: Final = 100_000
-"""Of one run; what is left is deleted by the next."""
+MAX_ROWS: Final = 1_000_000
+"""Of one run, which then takes a minute or two; what is left is deleted by the next, ten minutes later."""
 AT_ONCE: Final = 8
 FIRST_DAY: Final = date(2023, 1, 1)
 """Where a first run begins: no call of a model through API Management is older."""

@@ -1,5 +1,6 @@
 """Questions about usage and their answers.
 
+parameters.py the parameters of each endpoint: their names, choices and bounds
 question.py   the parameters of a request -> a checked UsageQuery
 buckets.py    a range in a time zone -> where its hours, days, months begin (pure)
 cursor.py     where a page ended <-> signed text (pure)
@@ -14,5 +15,5 @@ calls.py      single calls, from their own rows
 explain.py    a call -> all that is known of it, and why (pure)
 present.py    an answer, or rows -> JSON, lines of JSON, CSV (pure)
 focus.py      rows -> charges as FOCUS has them (pure)
-openai_usage.py  the parameters and pages of OpenAI's organisation usage API (pure)
+openai_parameters.py, openai_usage.py  the parameters and pages of OpenAI's organisation usage API (pure)
 """

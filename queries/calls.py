@@ -11,11 +11,12 @@ from ledger.join import judge, known_of
 from ledger.pending import Pending
 from ledger.rows import call_of, dimension_of, part_of, partition_key, partition_keys, utc_text
 from ledger.store import Entity, Row, Store
-from models.call import DIMENSIONS, Call
+from models.call import Call
 from models.errors import QueryError
 from models.keys import escape_key
 from queries.buckets import HOUR
 from queries.names import Names
+from queries.parameters import CALL_FILTERS, CallsParameters
 from queries.question import (
     Parameters,
     app_of,
@@ -27,9 +28,6 @@ from queries.question import (
 from queries.read import Bounds, each
 from queries.spans import RESOLUTION
 
-CALL_FILTERS: Final = ("model", *DIMENSIONS, "usage_state", "missing_reason")
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 1000
 DEFAULT_RANGE: Final = 24 * HOUR
 
 
@@ -48,12 +46,12 @@ class CallsQuery:
 
 def calls_query(parameters: Parameters, now: datetime, max_days: int) -> CallsQuery:
     """Read the parameters of `/api/calls`, but for `cursor` and `format`. Times are taken as they are, not widened."""
-    refuse_unknown(parameters, ("app", "from", "to", "limit", "cursor", "format", *CALL_FILTERS))
+    refuse_unknown(parameters, CallsParameters.names())
     app = app_of(parameters)
     if app is None:
         raise QueryError("missing_parameter", "app is missing: calls are listed for one app", "app")
     start, end = exact_range(parameters, now, max_days, DEFAULT_RANGE)
-    limit = number(parameters, "limit", MAX_LIMIT) or DEFAULT_LIMIT
+    limit = number(parameters, "limit", CallsParameters.most("limit")) or CallsParameters.default("limit")
     return CallsQuery(app, start, end, filters_of(parameters, CALL_FILTERS), limit)
 
 

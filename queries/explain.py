@@ -15,7 +15,7 @@ def shown(call: Call) -> dict[str, Any]:
     usage = call.usage._asdict()
     usage["audio_seconds"] = None if call.usage.audio_seconds is None else float(call.usage.audio_seconds)
     estimate = None if call.estimate is None else call.estimate.sums()
-    values = {name: getattr(call, name) for name in Call._fields if name not in _NESTED}
+    values = {name: getattr(call, name) for name in Call._fields if name not in NESTED}
     return {
         "request_id": call.request_id,
         "timestamp": utc_text(call.timestamp),
@@ -26,12 +26,12 @@ def shown(call: Call) -> dict[str, Any]:
     }
 
 
-_NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
+NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
 
 CALL_COLUMNS: Final = (
     "request_id",
     "timestamp",
-    *(name for name in Call._fields if name not in _NESTED),
+    *(name for name in Call._fields if name not in NESTED),
     "failed",
     *Usage._fields,
     *ESTIMATED_KINDS,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
@@ -18,6 +18,7 @@ from prices.price import AUDIO_SECONDS, EXACT, charges
 from queries.answer import Answer, Sums
 from queries.buckets import UTC_ZONE, Granularity, bucket_starts, hour_before
 from queries.names import UNNAMED_MODEL
+from queries.openai_parameters import FILTERS, GROUPS, LINE_ITEM, NOT_KNOWN, PARAMETERS_OF, WIDTHS, Kind
 from queries.question import (
     FIRST_YEAR,
     HOUR,
@@ -31,39 +32,6 @@ from queries.question import (
     refuse_unknown,
     single,
 )
-
-Kind = Literal["completions", "embeddings", "costs"]
-
-GROUPS: Final[Mapping[str, str]] = {
-    "project_id": "app",
-    "user_id": "user",
-    "api_key_id": "subscription",
-    "model": "model",
-}
-"""What it groups by, and the dimension that is."""
-FILTERS: Final[Mapping[str, str]] = {
-    "project_ids": "app",
-    "user_ids": "user",
-    "api_key_ids": "subscription",
-    "models": "model",
-}
-LINE_ITEM: Final = "line_item"
-_GROUPS_OF: Final[Mapping[Kind, Sequence[str]]] = {
-    "completions": tuple(GROUPS),
-    "embeddings": tuple(GROUPS),
-    "costs": ("project_id", "user_id", "api_key_id", LINE_ITEM),
-}
-_FILTERS_OF: Final[Mapping[Kind, Sequence[str]]] = {
-    "completions": tuple(FILTERS),
-    "embeddings": tuple(FILTERS),
-    "costs": ("project_ids", "user_ids", "api_key_ids", "line_items"),
-}
-_NOT_KNOWN: Final = ("batch", "service_tier", "api_source")
-"""What OpenAI knows of a call and we do not."""
-
-_WIDTHS: Final[Mapping[str, tuple[Granularity, int, int]]] = {"1h": ("hour", 24, 168), "1d": ("day", 7, 31)}
-"""The granularity of each width, and how many buckets a page has: by default, and at the most."""
-_MAX_COST_BUCKETS: Final = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +81,19 @@ def plain_parameters(parameters: Parameters) -> Parameters:
 
 def buckets_query(kind: Kind, parameters: Parameters, now: datetime, max_days: int) -> BucketsQuery:
     """Read plain parameters, but for `page`. Raises QueryError."""
-    widths = ("1d",) if kind == "costs" else tuple(_WIDTHS)
-    known = ("start_time", "end_time", "bucket_width", "group_by", "limit", "page", *_FILTERS_OF[kind])
-    for name in _NOT_KNOWN:
+    known = PARAMETERS_OF[kind]
+    for name in NOT_KNOWN:
         if name in parameters:
             raise QueryError(
                 "unknown_parameter", f"{name} is not known of calls through the gateway: leave it out", name
             )
-    refuse_unknown(parameters, known)
-    granularity, default, most = _WIDTHS[one_of(parameters, "bucket_width", widths, "1d")]
+    refuse_unknown(parameters, known.names())
+    width = one_of(parameters, "bucket_width", known.choices("bucket_width"), known.default("bucket_width"))
+    granularity, default, most = WIDTHS[width]
     if kind == "costs":
-        most = _MAX_COST_BUCKETS
+        most = known.most("limit")
     start, end = _range(parameters, now, max_days)
-    given = {FILTERS[name]: parameters[name] for name in _FILTERS_OF[kind] if name in FILTERS and name in parameters}
+    given = {FILTERS[name]: parameters[name] for name in FILTERS if name in known.names() and name in parameters}
     line_items = filters_of(parameters, ("line_items",)) if kind == "costs" else {}
     return BucketsQuery(
         kind=kind,
@@ -162,11 +130,11 @@ def _moment(parameters: Parameters, name: str) -> datetime | None:
 
 
 def _groups(kind: Kind, parameters: Parameters) -> tuple[str, ...]:
-    allowed = _GROUPS_OF[kind]
+    allowed = PARAMETERS_OF[kind].choices("group_by")
     names = [name.strip() for value in parameters.get("group_by", ()) for name in value.split(",")]
     for name in names:
         if name not in allowed:
-            why = "is not known of calls through the gateway" if name in _NOT_KNOWN else "is nothing to group by"
+            why = "is not known of calls through the gateway" if name in NOT_KNOWN else "is nothing to group by"
             message = f"group_by names {name!r:.60}, which {why}; expected any of {', '.join(allowed)}"
             raise QueryError("invalid_parameter", message, "group_by")
     return tuple(dict.fromkeys(names))
@@ -193,7 +161,7 @@ def page_shape(query: BucketsQuery, answer: Answer, next_page: str | None) -> di
 
 Result = tuple[tuple[str | None, ...], dict[str, Any]]
 
-_COUNTS: Final[Mapping[str, str]] = {
+COUNTS: Final[Mapping[str, str]] = {
     "input_tokens": "prompt_tokens",
     "output_tokens": "completion_tokens",
     "input_cached_tokens": "cached_prompt_tokens",
@@ -204,7 +172,7 @@ _COUNTS: Final[Mapping[str, str]] = {
     "output_image_tokens": "image_completion_tokens",
     "num_model_requests": "calls",
 }
-_OF_EMBEDDINGS: Final = ("input_tokens", "num_model_requests")
+OF_EMBEDDINGS: Final = ("input_tokens", "num_model_requests")
 WITHOUT_USAGE: Final = "num_model_requests_without_usage"
 """Ours: OpenAI knows the usage of every call."""
 UNPRICED: Final = "unpriced_tokens"
@@ -226,8 +194,8 @@ _LINE_ITEMS: Final[Mapping[str, str]] = {
 def _usage(query: BucketsQuery, row: Mapping[str, Any]) -> Iterator[Result]:
     if _is_embedding(row) != (query.kind == "embeddings"):
         return
-    names = _OF_EMBEDDINGS if query.kind == "embeddings" else tuple(_COUNTS)
-    counts = {name: row[_COUNTS[name]] for name in names}
+    names = OF_EMBEDDINGS if query.kind == "embeddings" else tuple(COUNTS)
+    counts = {name: row[COUNTS[name]] for name in names}
     counts[WITHOUT_USAGE] = row["calls"] - row["usage_reported"]
     yield tuple(row[GROUPS[group]] for group in query.groups), counts
 
@@ -269,7 +237,7 @@ def _add(before: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 def _result(query: BucketsQuery, group: Sequence[str | None], sums: Mapping[str, Any]) -> dict[str, Any]:
     known = dict(zip(query.groups, group, strict=True))
-    values = {name: known.get(name) for name in _GROUPS_OF[query.kind]}
+    values = {name: known.get(name) for name in PARAMETERS_OF[query.kind].choices("group_by")}
     if query.kind != "costs":
         return {"object": f"organization.usage.{query.kind}.result", **sums, **values}
     units: Iterable[str] = sums["quantity_unit"]

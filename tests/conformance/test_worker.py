@@ -52,6 +52,8 @@ HTTP_FUNCTIONS = {
     "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
     "metrics": ("GET", "metrics", "FUNCTION"),
+    "openapi": ("GET", "openapi.json", "FUNCTION"),
+    "docs": ("GET", "docs", "FUNCTION"),
 }
 
 
