@@ -39,9 +39,6 @@ MEMBERS: Final = (
     *("lastError", "lastErrorSource", "lastErrorReason", "location"),
 )
 TEXTS: Final = frozenset({*MEMBERS, "source", "reason"}) - {"lastError"}
-MEANINGLESS: Final = frozenset({"master"})
-"""API Management's all-access subscription: nobody's."""
-
 MAX_STATUS: Final = 999
 MAX_MILLISECONDS: Final = 10**9
 
@@ -86,7 +83,6 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     return members.usage_event(
         told | {"region": told.get("region") or told.get("location")},
         NAMES,
-        meaningless=MEANINGLESS,
         request_id=call_id,
         timestamp=members.time(told, monitor.time_member(told), delivery),
         deployment=_deployment(paths),
