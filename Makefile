@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STEP := @sh local/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test soak lint bench clean mono
+.PHONY: help install run test soak lint bench simulate clean mono
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,13 +44,16 @@ lint: install ## Check style, format and types
 bench: install .venv-bench/.installed ## Run the benchmarks; prints a table and writes bench.json
 	@.venv-bench/bin/python -m benchmarks
 
+simulate: install ## Compute what many calls a second need of Azure and cost (docs/scale.md)
+	@$(BIN)/python -m benchmarks.simulate
+
 install: .venv/.installed node_modules/.installed ## Install what the other targets need
 
 clean: ## Remove what was installed and all caches (the data of `make run` stays in .data)
 	rm -rf .venv .venv-bench node_modules .conformance .atheris .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.installed: requirements.txt requirements-dev.txt
+.venv/.installed: requirements.txt local/requirements.txt requirements-dev.txt
 	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with the venv module was found; \
 	set it with make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(BIN)/python -c 'import pip' >/dev/null 2>&1 || sh local/step.sh "Virtual environment" $(PYTHON) -m venv --clear .venv
@@ -77,7 +80,7 @@ mono:
 	@touch $@
 
 # The benchmarks' peers pin much, so they and what they are measured against live apart from what the tests use.
-.venv-bench/.installed: benchmarks/requirements.txt requirements-dev.txt requirements.txt | .venv/.installed
+.venv-bench/.installed: benchmarks/requirements.txt local/requirements.txt requirements.txt | .venv/.installed
 	@$(BIN)/python -m venv --clear --without-pip .venv-bench
 	$(STEP) "Benchmark packages" $(BIN)/python -m pip --python .venv-bench install --quiet \
 	--disable-pip-version-check -r $<

@@ -9,7 +9,12 @@ import typing
 
 import azure.functions as func
 
-app = func.FunctionApp()
+from settings import app_service_authenticates
+
+# The host asks for a key beside the token of App Service authentication, and who has a token needs none. Where that
+# should be on and is not, keys are asked for, and api/access.py answers nobody. (docs/security.md)
+_SIGNED_IN = os.environ.get("AUTHENTICATION", "").strip() == "app_service" and app_service_authenticates(os.environ)
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS if _SIGNED_IN else func.AuthLevel.FUNCTION)
 
 
 def _counts(hub: str) -> typing.Callable[[typing.Any], typing.Any]:
@@ -84,91 +89,112 @@ async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
 
 
 @app.function_name("usage")
-@app.route("usage", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("usage", methods=["GET"])
 async def usage(req: func.HttpRequest) -> func.HttpResponse:
     """Token totals: docs/api.md."""
     return await _answer("usage", req)
 
 
+@app.function_name("openai_completions")
+@app.route("v1/organization/usage/completions", methods=["GET"])
+async def openai_completions(req: func.HttpRequest) -> func.HttpResponse:
+    """Usage as OpenAI's clients ask for it: docs/openai-usage-api.md."""
+    return await _answer("openai_completions", req)
+
+
+@app.function_name("openai_embeddings")
+@app.route("v1/organization/usage/embeddings", methods=["GET"])
+async def openai_embeddings(req: func.HttpRequest) -> func.HttpResponse:
+    """The same of embeddings."""
+    return await _answer("openai_embeddings", req)
+
+
+@app.function_name("openai_costs")
+@app.route("v1/organization/costs", methods=["GET"])
+async def openai_costs(req: func.HttpRequest) -> func.HttpResponse:
+    """What it cost."""
+    return await _answer("openai_costs", req)
+
+
 @app.function_name("calls")
-@app.route("calls", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("calls", methods=["GET"])
 async def calls(req: func.HttpRequest) -> func.HttpResponse:
     """One app's calls, newest first."""
     return await _answer("calls", req)
 
 
 @app.function_name("call")
-@app.route("calls/{request_id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("calls/{request_id}", methods=["GET"])
 async def call(req: func.HttpRequest) -> func.HttpResponse:
     """All that is known of one call."""
     return await _answer("call", req)
 
 
 @app.function_name("apps")
-@app.route("apps", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("apps", methods=["GET"])
 async def apps(req: func.HttpRequest) -> func.HttpResponse:
     """The apps that had calls."""
     return await _answer("apps", req)
 
 
 @app.function_name("models")
-@app.route("models", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("models", methods=["GET"])
 async def models(req: func.HttpRequest) -> func.HttpResponse:
     """The models that answered."""
     return await _answer("models", req)
 
 
 @app.function_name("app_entry")
-@app.route("apps/{app}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("apps/{app}", methods=["GET", "PUT"])
 async def app_entry(req: func.HttpRequest) -> func.HttpResponse:
     """What is entered of an app: its name, owner and cost centre."""
     return await _answer("app_entry", req)
 
 
 @app.function_name("model_entry")
-@app.route("models/{deployment}", methods=["GET", "PUT"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("models/{deployment}", methods=["GET", "PUT"])
 async def model_entry(req: func.HttpRequest) -> func.HttpResponse:
     """The model that is entered for a deployment."""
     return await _answer("model_entry", req)
 
 
 @app.function_name("prices")
-@app.route("prices", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("prices", methods=["GET"])
 async def prices(req: func.HttpRequest) -> func.HttpResponse:
     """Which price applies to which model, and what has none."""
     return await _answer("prices", req)
 
 
 @app.function_name("price")
-@app.route("prices/{id}", methods=["GET", "PUT", "DELETE"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("prices/{id}", methods=["GET", "PUT", "DELETE"])
 async def price(req: func.HttpRequest) -> func.HttpResponse:
     """A price of the operator's own: docs/prices.md."""
     return await _answer("price", req)
 
 
 @app.function_name("events")
-@app.route("events", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("events", methods=["POST"])
 async def events(req: func.HttpRequest) -> func.HttpResponse:
     """Usage events, for the hub: docs/api.md."""
     return await _answer("events", req)
 
 
 @app.function_name("dead_letters")
-@app.route("dead-letters", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("dead-letters", methods=["GET"])
 async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
     """Records that were set aside: docs/dead-letters.md."""
     return await _answer("dead_letters", req)
 
 
 @app.function_name("dead_letter")
-@app.route("dead-letters/{id}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("dead-letters/{id}", methods=["GET"])
 async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
     """One of them, with what is kept of the record."""
     return await _answer("dead_letter", req)
 
 
 @app.function_name("redrive")
-@app.route("dead-letters/redrive", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("dead-letters/redrive", methods=["POST"])
 async def redrive(req: func.HttpRequest) -> func.HttpResponse:
     """Send some to the hub again."""
     return await _answer("redrive", req)
@@ -182,10 +208,24 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.function_name("metrics")
-@app.route("metrics", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("metrics", methods=["GET"])
 async def metrics(req: func.HttpRequest) -> func.HttpResponse:
     """For Prometheus: docs/operations.md."""
     return await _answer("metrics", req)
+
+
+@app.function_name("openapi")
+@app.route("openapi.json", methods=["GET"])
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """What the API is, for tools."""
+    return await _answer("openapi", req)
+
+
+@app.function_name("docs")
+@app.route("docs", methods=["GET"])
+async def docs(req: func.HttpRequest) -> func.HttpResponse:
+    """What the API is, for people."""
+    return await _answer("docs", req)
 
 
 async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:

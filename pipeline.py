@@ -71,19 +71,31 @@ async def _ingest(
     started: float,
     replay: str | None,
 ) -> BatchReport:
-    oldest = now() - timedelta(days=services.settings.call_retention_days)
+    kept_since = now() - timedelta(days=services.settings.call_retention_days)
+    # They can differ after the setting was raised: rows that are gone do not come back.
+    oldest = max(kept_since, await services.directory.known_since())
     payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
     collected = await asyncio.to_thread(
-        collect, events, oldest, estimate_usage=services.settings.estimate_usage, payloads=payloads
+        collect,
+        events,
+        oldest,
+        oldest_redriven=kept_since,
+        estimate_usage=services.settings.estimate_usage,
+        payloads=payloads,
     )
-    whole, halves = _told_apart(collected, bool(services.settings.gateway_logs_hub))
+    joins = bool(services.settings.gateway_logs_hub)
+    whole, halves = _told_apart(collected, joins)
+    if not joins and (logs := sum(half.kind != "policy" for half in halves)):
+        warned = {"event": "gateway_logs_without_setting", "hub": events[0].origin.hub, "records": logs}
+        log.warning("%s", json.dumps(warned | {"setting": "GATEWAY_LOGS_HUB"}))
     meetings = await services.pending.meet(halves, now())
     joined = [call for meeting in meetings for call in (meeting.verdict.call, *meeting.verdict.moved) if call]
     calls = whole + joined
     await services.directory.enter(calls)
     committed = await services.ledger.commit(calls, replay or events[0].origin.writer)
-    not_stored = [*committed.refused, *((each.records[0].call, each.refused) for each in meetings if each.refused)]
+    unmet = [(half.call, each.refused) for each in meetings if each.refused for half in each.records]
+    not_stored = [*committed.refused, *unmet]
     dead_letters = collected.dead_letters + [refused(call, why, events, payloads) for call, why in not_stored]
     await services.dead_letters.set_aside(dead_letters, now())
     await services.dead_letters.remove_counted(events, dead_letters, replayed=replay is not None)
@@ -162,7 +174,9 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
     duplicate = sum(id(call) not in met for call in committed.duplicates)
     pending = 0
     for meeting in meetings:
-        once = meeting.refused is not None or id(meeting.verdict.call) in counted | refused
+        if meeting.refused is not None:  # each record is a dead letter
+            continue
+        once = id(meeting.verdict.call) in counted | refused
         new = max(meeting.new - once, 0)
         duplicate += len(meeting.records) - once - new
         if meeting.waits:

@@ -93,6 +93,7 @@ def build(environment: Mapping[str, str]) -> Services:
         return TableStore(tables, settings.table_prefix + name)
 
     usage = table(rows.TABLE)
+    apps_and_models = Directory(table(directory.TABLE), spread=settings.app_partitions)
     return Services(
         settings=settings,
         usage=usage,
@@ -101,8 +102,9 @@ def build(environment: Mapping[str, str]) -> Services:
             dimensions=settings.dimensions,
             cache_rows=settings.cache_rows,
             concurrency=settings.commit_concurrency,
+            partition_of=apps_and_models.partition_of,
         ),
-        directory=Directory(table(directory.TABLE)),
+        directory=apps_and_models,
         pending=Pending(
             table(pending.TABLE),
             deadline=timedelta(seconds=settings.join_deadline_seconds),

@@ -5,10 +5,10 @@ docs/configuration.md describes each for operators; tests/test_settings.py keeps
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Literal, TypeVar, get_args
 
 from models.call import DIMENSIONS
 from models.dead_letter import PAYLOADS, Payloads
@@ -23,6 +23,10 @@ HOST_SETTINGS: Final = (
 )
 """Read by the Functions host, its worker or the exporter of metrics, not by this module."""
 
+Authentication = Literal["function_key", "app_service"]
+AUTHENTICATIONS: Final[tuple[Authentication, ...]] = get_args(Authentication)
+Word = TypeVar("Word", bound=str)
+
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 DEFAULT_PRICE_PROVIDERS: Final = "azure,aws,google,mistral,cohere,voyageai,perplexity"
 
@@ -33,7 +37,8 @@ class Settings:
 
     For sending to a hub: `hub_connection_string`, else `hub_namespace` (a host name, with an identity), or neither.
     `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond
-    app and model. Without `gateway_logs_hub` no logs of the gateway's own are expected.
+    app and model. Without `gateway_logs_hub` no logs of the gateway's own are expected. `app_service_authenticates` is
+    what the platform says: whether every request has passed its sign-in.
     """
 
     tables_connection_string: str | None
@@ -61,8 +66,12 @@ class Settings:
     query_max_requests: int
     query_max_seconds: int
     price_providers: tuple[str, ...]
+    focus_provider_name: str
     application_insights: str | None
     metrics_by_app: bool
+    app_partitions: Mapping[str, int]
+    authentication: Authentication
+    app_service_authenticates: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -85,7 +94,7 @@ class Settings:
             join_deadline_seconds=reader.number("JOIN_DEADLINE_SECONDS", 3600, 1, 7 * 86_400, "seconds"),
             dimensions=reader.dimensions("AGGREGATE_DIMENSIONS", DEFAULT_DIMENSIONS),
             estimate_usage=reader.estimate_usage(),
-            dead_letter_payloads=reader.dead_letter_payloads(),
+            dead_letter_payloads=reader.one_of("DEAD_LETTER_PAYLOADS", PAYLOADS, "redacted"),
             call_retention_days=reader.number("CALL_RETENTION_DAYS", 90, 1, 3650, "days"),
             commit_concurrency=reader.number("COMMIT_CONCURRENCY", 16, 1, 256, "transactions"),
             cache_rows=reader.number("CACHE_ROWS", 20_000, 100, 1_000_000, "rows"),
@@ -97,13 +106,23 @@ class Settings:
             query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 31, 1, 400, "days"),
             query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
+            app_partitions=reader.app_partitions("APP_PARTITIONS"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
+            focus_provider_name=reader.text("FOCUS_PROVIDER_NAME") or "LLM gateway",
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
+            authentication=reader.one_of("AUTHENTICATION", AUTHENTICATIONS, "function_key"),
+            app_service_authenticates=app_service_authenticates(environment),
         )
         if reader.faults:
             raise SettingsError(reader.faults)
         return settings
+
+
+def app_service_authenticates(environment: Mapping[str, str]) -> bool:
+    """Whether App Service authentication is on. It then sets this variable, which is read-only (learn.microsoft.com,
+    "Environment variables and app settings in Azure App Service"), and nobody outside can set its headers."""
+    return environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
 
 
 def _is_connection_string(text: str) -> bool:
@@ -201,13 +220,13 @@ class _Reader:
             self.faults.append("ESTIMATE_USAGE is 1: expected bpe-openai of requirements.txt to be installed")
         return wanted
 
-    def dead_letter_payloads(self) -> Payloads:
-        value = self.text("DEAD_LETTER_PAYLOADS") or "redacted"
-        for choice in PAYLOADS:
+    def one_of(self, name: str, choices: Sequence[Word], default: Word) -> Word:
+        value = self.text(name) or default
+        for choice in choices:
             if value == choice:
                 return choice
-        self.faults.append(f"DEAD_LETTER_PAYLOADS is {value!r}: expected one of {', '.join(PAYLOADS)}")
-        return "redacted"
+        self.faults.append(f"{name} is {value!r}: expected one of {', '.join(choices)}")
+        return default
 
     def number(self, name: str, default: int, least: int, most: int, unit: str) -> int:
         value = self.text(name)
@@ -226,6 +245,17 @@ class _Reader:
         if len(set(names)) != len(names):
             self.faults.append(f"{name} names a dimension twice: expected each at most once")
         return names
+
+    def app_partitions(self, name: str) -> dict[str, int]:
+        """A comma list of `app=number`."""
+        found: dict[str, int] = {}
+        for part in self.names(name, ""):
+            app, _, number = part.rpartition("=")
+            if not app.strip() or not re.fullmatch(r"\d{1,2}", number.strip(), re.ASCII) or not 1 <= int(number) <= 64:
+                self.faults.append(f"{name} has {part!r}: expected a comma list of app=number, a number from 1 to 64")
+                continue
+            found[app.strip()] = int(number)
+        return found
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
         """A comma list; given and empty it names none."""

@@ -4,7 +4,7 @@ import base64
 import re
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic_core import from_json, to_json
 
@@ -14,12 +14,11 @@ from ledger.dead_letters import Wanted
 from models.dead_letter import REASONS, Kept, letter_id, parse_letter_id
 from models.errors import QueryError
 from models.event import describe
+from queries.parameters import DeadLettersParameters, Query, parameter, parameters_of
 from queries.question import Parameters, moment, refuse_unknown, single
 from redrive import MAX_LETTERS, Redrive, Status, redrive_wanted
 from redrive import redrive as redrive_ids
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 1000
 MAX_BODY_BYTES: Final = 64 * 1024
 BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 END: Final = datetime(2101, 1, 1, tzinfo=UTC)
@@ -28,12 +27,28 @@ STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 Cursor = tuple[str, str]
 
+RedriveBody = parameters_of(
+    "RedriveBody",
+    {
+        "ids": parameter(list[str], "Which, by their ids; then nothing else.", min_length=1, max_length=MAX_LETTERS),
+        "reason": parameter(
+            Literal[REASONS] | list[Literal[REASONS]],  # type: ignore[valid-type]
+            "Those that were set aside for this, or any of these.",
+        ),
+        "from": parameter(datetime, "Those that the hub took in at this time or later."),
+        "to": parameter(datetime, "Those that it took in before."),
+        "limit": parameter(int, "How many, at most.", MAX_LETTERS, ge=1, le=MAX_LETTERS),
+        "cursor": parameter(str, "`next_cursor` of the answer before, with the rest as it was.", min_length=1),
+    },
+    "What is to be sent again: `ids`, or those of a reason or a time.",
+)
+
 
 async def page(request: Request) -> Response:
     """The dead letters that are asked for, a page of them, without what is kept of the records."""
-    refuse_unknown(request.parameters, ("reason", "from", "to", "limit", "cursor"))
+    refuse_unknown(request.parameters, DeadLettersParameters.names())
     wanted = _wanted(request.parameters)
-    limit = _limit(request.parameters, DEFAULT_LIMIT, MAX_LIMIT)
+    limit = _limit(request.parameters, DeadLettersParameters)
     found = await services.get().dead_letters.page(wanted, limit, _cursor(request.parameters))
     listed = [_shown(kept) for kept in found.letters]
     return json_response({"dead_letters": listed, "next_cursor": _text_of(found.next)})
@@ -68,7 +83,7 @@ async def redrive(request: Request) -> Response:
     parameters = _as_parameters(asked)
     if parameters.keys().isdisjoint({"reason", "from", "to"}):
         raise QueryError("missing_parameter", "expected ids, or one of reason, from, to: which to send again", "ids")
-    limit = _limit(parameters, MAX_LETTERS, MAX_LETTERS)
+    limit = _limit(parameters, RedriveBody)
     sweep = await redrive_wanted(_wanted(parameters), services.get(), limit, _cursor(parameters))
     return _answer(sweep.outcomes, sweep.next)
 
@@ -130,8 +145,9 @@ def _wanted(parameters: Parameters) -> Wanted:
     return Wanted(reasons, start, end)
 
 
-def _limit(parameters: Parameters, default: int, most: int) -> int:
-    text = single(parameters, "limit") or str(default)
+def _limit(parameters: Parameters, known: type[Query]) -> int:
+    most = known.most("limit")
+    text = single(parameters, "limit") or str(known.default("limit"))
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or not 1 <= int(text) <= most:
         raise QueryError("invalid_parameter", f"limit is {text!r:.60}, expected a number from 1 to {most}", "limit")
     return int(text)
@@ -158,9 +174,6 @@ def _text_of(cursor: Cursor | None) -> str | None:
     return None if cursor is None else base64.urlsafe_b64encode("\n".join(cursor).encode()).decode()
 
 
-MEMBERS: Final = ("ids", "reason", "from", "to", "limit", "cursor")
-
-
 def _asked(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_BODY_BYTES:
         message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
@@ -171,7 +184,7 @@ def _asked(body: bytes) -> dict[str, Any]:
         raise QueryError("not_json", f"the body is not JSON ({error})") from None
     if not isinstance(asked, dict):
         raise QueryError("not_json", f"the body is {describe(asked)}; expected an object")
-    refuse_unknown(dict.fromkeys(asked, ()), MEMBERS)
+    refuse_unknown(dict.fromkeys(asked, ()), RedriveBody.names())
     return asked
 
 

@@ -8,7 +8,20 @@ from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import services
-from api import calls, dead_letters, events, health, listings, metrics, prices, registry, usage
+from api import (
+    access,
+    calls,
+    dead_letters,
+    docs,
+    events,
+    health,
+    listings,
+    metrics,
+    openai_usage,
+    prices,
+    registry,
+    usage,
+)
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
 from models.errors import QueryError, SettingsError, StoreUnavailable
@@ -21,6 +34,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 ENDPOINTS: dict[str, Endpoint] = {
     "usage": usage.get,
+    "openai_completions": openai_usage.completions,
+    "openai_embeddings": openai_usage.embeddings,
+    "openai_costs": openai_usage.costs,
     "calls": calls.listed,
     "call": calls.one,
     "apps": listings.apps,
@@ -35,6 +51,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "redrive": dead_letters.redrive,
     "health": health.get,
     "metrics": metrics.get,
+    "openapi": docs.openapi,
+    "docs": docs.docs,
 }
 
 
@@ -60,7 +78,8 @@ async def _answer(
     try:
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
-        return await ENDPOINTS[endpoint](Request(_parameters(url, parts.values()), headers, body, named, method))
+        request = Request(_parameters(url, parts.values()), headers, body, named, method)
+        return await ENDPOINTS[endpoint](await access.admitted(endpoint, request))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:

@@ -1,9 +1,10 @@
 """GET /api/health: whether the app runs and is configured; with `deep=1`, whether hubs and tables answer and how far
-counting is behind. Anyone may ask, so it tells no name and no reason; the log does."""
+counting is behind. Where nobody signs in anyone may ask, so it tells no name and no reason; the log does."""
 
 import logging
 
 import services
+from api import access
 from api.response import Request, Response, json_response
 from models.errors import SettingsError
 
@@ -14,12 +15,14 @@ async def get(request: Request) -> Response:
     """200 if the app can work, 503 naming the part that is at fault. Without `deep=1` it touches nothing."""
     try:
         found = services.get()
+        access.refuse_unprotected(found)
     except SettingsError as error:
         log.error("%s", error)
         fault = f"faults: {len(error.faults)}; the log lists them"
         return json_response({"status": "unhealthy", "parts": {"settings": fault}}, 503)
     if request.parameters.get("deep") != ["1"]:
         return json_response({"status": "healthy", "parts": {"settings": "ok"}})
+    access.require(access.Need.READ_ALL, request)
     from backlog import hubs_of, recent  # with azure-eventhub, which answers to other questions do not wait for
 
     backlog = await recent(found)

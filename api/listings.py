@@ -7,17 +7,20 @@ from datetime import timedelta
 import services
 from api.registry import column, etag_of, shown
 from api.response import Request, Response, json_response
+from api.used import used
 from ledger.registry import Entry
 from models.registry import Alias, AppEntry
 from queries import spans
 from queries.names import Names
+from queries.parameters import MonthsParameters
 from queries.question import refuse_unknown, time_range
 
 DEFAULT_RANGE = timedelta(days=31)
 
 
 async def apps(request: Request) -> Response:
-    """Each app with the months (`YYYY-MM`) of the range in which it had calls, and what is entered of it."""
+    """Each app with the months (`YYYY-MM`) of the range in which it had calls, and what is entered of it; of those that
+    the caller may see."""
     months = _months(request)
     directory = services.get().directory
     entries = {entry.name: entry for entry in await services.get().apps.all()}
@@ -27,7 +30,8 @@ async def apps(request: Request) -> Response:
         for app in names:
             active[app].append(_dashed(month))
     listed = []
-    for app in sorted({*active, *entries}):
+    known = {*active, *entries}
+    for app in sorted(known if request.allowed is None else known & request.allowed):
         entry = entries.get(app)
         listed.append({"app": app, "months": active.get(app, []), **shown(entry, AppEntry), "etag": _etag(entry)})
     return json_response({"months": [_dashed(month) for month in months], "apps": listed})
@@ -35,18 +39,19 @@ async def apps(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """Each model with the deployments that it answered for, and the aliases; a null model did not say its name, and no
-    alias says it for its deployment."""
+    alias says it for its deployment. To a caller who may not see all apps: what its apps used, with its aliases."""
     months = _months(request)
-    directory = services.get().directory
     entries = await services.get().models.all()
     names = Names(column(entries, "model"))
-    found = await asyncio.gather(*(directory.models(month) for month in months))
+    pairs = (await used(months, request.allowed, services.now())).pairs
     deployments: dict[str | None, set[str]] = defaultdict(set)
-    for pairs in found:
-        for model, deployment in pairs:
-            deployments[names.model(model, deployment)].update([deployment] if deployment is not None else [])
+    for model, deployment in pairs:
+        deployments[names.model(model, deployment)].update([deployment] if deployment is not None else [])
     ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
-    listed = [{"model": model, "deployments": sorted(names)} for model, names in ordered]
+    listed = [{"model": model, "deployments": sorted(of)} for model, of in ordered]
+    if request.allowed is not None:
+        asked_for = {deployment for _, deployment in pairs}
+        entries = [entry for entry in entries if entry.name in asked_for]
     aliases = [{"deployment": entry.name, **shown(entry, Alias), "etag": _etag(entry)} for entry in entries]
     return json_response({"months": [_dashed(month) for month in months], "models": listed, "aliases": aliases})
 
@@ -56,7 +61,7 @@ def _etag(entry: Entry | None) -> str | None:
 
 
 def _months(request: Request) -> list[str]:
-    refuse_unknown(request.parameters, ("from", "to"))
+    refuse_unknown(request.parameters, MonthsParameters.names())
     max_days = services.get().settings.query_max_days
     start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
     return spans.months(start, end)

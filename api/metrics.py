@@ -25,7 +25,7 @@ from ledger.store import Entity, StoreError
 from memo import Memo
 from models.dead_letter import REASONS
 from models.errors import QueryError, StoreUnavailable
-from models.measures import Measures, add, total
+from models.measures import ODDITIES, Measures, add, total
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 from queries.question import UsageQuery
 from queries.read import UsageReader
@@ -64,11 +64,26 @@ DEAD_LETTERS = Series("usage_collector_dead_letters", "Records that are set asid
 CALLS = Series("usage_collector_month_calls", "Calls of this month (UTC), by their usage", ("month", "usage_state"))
 MISSING = Series("usage_collector_month_missing_calls", "Calls of this month without usage", ("month", "reason"))
 FAILED = Series("usage_collector_month_failed_calls", "Calls of this month that failed", ("month",))
+ODD = Series(
+    "usage_collector_month_odd_calls", "Calls of this month whose numbers or time cannot be right", ("month", "oddity")
+)
 TOKENS = Series("usage_collector_month_tokens", "Tokens of this month, by kind", ("month", "kind"))
 COVERAGE = Series(
     "usage_collector_month_coverage_ratio", "Share of this month's calls whose usage was reported", ("month",)
 )
-SERIES: Final = (UP, LAG_EVENTS, LAG_SECONDS, OLDEST_PENDING, DEAD_LETTERS, CALLS, MISSING, FAILED, TOKENS, COVERAGE)
+SERIES: Final = (
+    UP,
+    LAG_EVENTS,
+    LAG_SECONDS,
+    OLDEST_PENDING,
+    DEAD_LETTERS,
+    CALLS,
+    MISSING,
+    FAILED,
+    ODD,
+    TOKENS,
+    COVERAGE,
+)
 
 
 class _Page:
@@ -183,6 +198,8 @@ def _tell(totals: Totals, page: _Page) -> None:
                 page.put(TOKENS, sums[kind], month, kind, app=app)
     for reason in MISSING_REASONS:
         page.put(MISSING, everything.get(f"missing_{reason}", 0), month, reason)
+    for oddity in ODDITIES:
+        page.put(ODD, everything.get(oddity, 0), month, oddity)
     page.put(FAILED, everything.get("failed_calls", 0), month)
     if calls := everything.get("calls", 0):
         page.put(COVERAGE, everything.get("usage_reported", 0) / calls, month)

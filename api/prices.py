@@ -4,8 +4,9 @@ GET, PUT, DELETE /api/prices/{id}: a price of the operator's own.
 An own price is never overwritten: each edit makes a version, whose number is the ETag; deleting ends its validity.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,11 +16,13 @@ import services
 from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered
+from api.used import used
 from ledger.versions import Document, Version
 from models.errors import QueryError
 from prices.book import Candidate, PriceBook
 from prices.entry import PriceEntry, read_entry, stored_entry
 from prices.price import ASPECTS, KINDS, decimal_text, hour_text
+from queries.parameters import EndParameters, PricesParameters
 from queries.pricing import Pricing
 from queries.question import UsageQuery, full_hour, one_of, refuse_unknown, single, time_range
 from queries.spans import months
@@ -28,33 +31,37 @@ DEFAULT_RANGE: Final = timedelta(days=31)
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PRICES: Final = 2_000
 """All of them are read for each question."""
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HOUR: Final = timedelta(hours=1)
 
 
 async def listed(request: Request) -> Response:
-    """The prices of each model that had calls in the months of a range; with `missing=1`, what had none in it."""
-    refuse_unknown(request.parameters, ("from", "to", "model", "at", "missing"))
+    """The prices of each model that had calls in the months of a range; with `missing=1`, what had none in it. Who may
+    not see all apps is told of the models of its apps, and of those own prices that can apply to their calls."""
+    refuse_unknown(request.parameters, PricesParameters.names())
     found, now = services.get(), services.now()
     start, end = time_range(request.parameters, now, found.settings.query_max_days, DEFAULT_RANGE)
     at, model = full_hour(request.parameters, "at"), single(request.parameters, "model")
     answer: dict[str, Any] = {"from": _text(start), "to": _text(end), "currency": "USD"}
-    if one_of(request.parameters, "missing", ("0", "1"), "0") == "1":
-        return json_response(answer | {"missing": await _missing(start, end, model, now)})
-    book = await Pricing(found.prices, found.catalogue, found.directory).book()
+    if one_of(request.parameters, "missing", PricesParameters.choices("missing"), "0") == "1":
+        return json_response(answer | {"missing": await _missing(start, end, model, now, request.allowed)})
     deployments: dict[str | None, set[str]] = {} if model is None else {model: set()}
-    entered = await names()
-    for month in months(start, end):
-        for answering, deployment in await found.directory.models(month):
-            name = entered.model(answering, deployment)
-            if model in (None, name):
-                deployments.setdefault(name, set()).update([deployment] if deployment is not None else [])
+    entered, had = await asyncio.gather(names(), used(months(start, end), request.allowed, now))
+    book = await Pricing(found.prices, found.catalogue, found.directory).book(lambda entry: had.shows(entry, entered))
+    for answering, deployment in had.pairs:
+        name = entered.model(answering, deployment)
+        if model in (None, name):
+            deployments.setdefault(name, set()).update([deployment] if deployment is not None else [])
     ordered = sorted(deployments.items(), key=lambda item: (item[0] is not None, item[0] or ""))
     models = [
         {"model": name, "deployments": sorted(of), "prices": _applying(book, name, start, end, at)}
         for name, of in ordered
     ]
-    own = [version for version in await found.prices.all() if model is None or _entry(version).matches(model)]
+    own = [
+        version
+        for version in await found.prices.all()
+        if (model is None or _entry(version).matches(model)) and had.shows(_entry(version), entered)
+    ]
     catalogue = found.catalogue.version if found.catalogue else None
     return json_response(answer | {"catalogue": catalogue, "models": models, "own": [_shown(each) for each in own]})
 
@@ -62,7 +69,7 @@ async def listed(request: Request) -> Response:
 async def one(request: Request) -> Response:
     """An own price with its history, or a new version of it."""
     name = request.route["id"]
-    if not _ID.fullmatch(name):
+    if not ID.fullmatch(name):
         raise QueryError(
             "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
         )
@@ -101,7 +108,7 @@ async def _put(request: Request, name: str) -> Response:
 
 async def _end(request: Request, name: str) -> Response:
     """What was charged until now stays so, unless an earlier `valid_to` is given."""
-    refuse_unknown(request.parameters, ("valid_to",))
+    refuse_unknown(request.parameters, EndParameters.names())
     now = services.now()
     given = full_hour(request.parameters, "valid_to") or now.replace(minute=0, second=0, microsecond=0) + HOUR
 
@@ -116,11 +123,13 @@ async def _end(request: Request, name: str) -> Response:
     return _answer(await services.get().prices.edit(name, change, now))
 
 
-async def _missing(start: datetime, end: datetime, model: str | None, now: datetime) -> list[dict[str, Any]]:
+async def _missing(
+    start: datetime, end: datetime, model: str | None, now: datetime, allowed: Collection[str] | None
+) -> list[dict[str, Any]]:
     """What was charged nothing for want of a price, by model, and by deployment where that is summed up."""
     groups = ("model", "deployment") if "deployment" in services.get().settings.dimensions else ("model",)
     filters = {} if model is None else {"model": frozenset([model])}
-    rows = (await answered(UsageQuery(start, end, "total", groups, filters), now)).rows
+    rows = (await answered(UsageQuery(start, end, "total", groups, filters), now, allowed)).rows
     shown = (*groups, "calls", "unpriced_tokens", "unpriced_audio_seconds")
     return [
         {name: row[name] for name in shown} for row in rows if row["unpriced_tokens"] or row["unpriced_audio_seconds"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 import services
 from api.response import Request, Response, json_response
@@ -36,7 +36,7 @@ async def names() -> Names:
     """What is entered now, as answers need it. Raises StoreBusy."""
     found = services.get()
     models, apps = await asyncio.gather(found.models.all(), found.apps.all())
-    return Names(column(models, "model"), column(apps, "cost_center"))
+    return Names(column(models, "model"), column(apps, "cost_center"), column(apps, "display_name"))
 
 
 def column(entries: Iterable[Entry], name: str) -> dict[str, str]:
@@ -49,26 +49,27 @@ def etag_of(entry: Entry) -> str:
     return f'"{hashlib.sha256(entry.etag.encode()).hexdigest()[:20]}"'
 
 
-def shown(entry: Entry | None, shape: type[BaseModel]) -> dict[str, Any]:
+def shown(entry: Entry | None, shape: type[AppEntry | Alias]) -> dict[str, Any]:
     """Every member that can be entered, null where it is not."""
-    return {name: entry.columns.get(name) if entry else None for name in shape.model_fields}
+    return shape.shown(entry.columns if entry else {})
 
 
-async def _answered(request: Request, entries: Entries, part: str, shape: type[BaseModel]) -> Response:
+async def _answered(request: Request, entries: Entries, part: str, shape: type[AppEntry | Alias]) -> Response:
     refuse_unknown(request.parameters, ())
     name = request.route[part]
     if len(escape_key(name)) > MAX_ESCAPED_LENGTH:
         raise QueryError("invalid_parameter", f"{part} is longer than the name of any can be", part)
     if request.method == "PUT":
         return await _put(request, entries, part, name, shape)
-    entry = await entries.get(name)
+    # What the caller may not see is as if it were not there.
+    entry = await entries.get(name) if request.allowed is None or name in request.allowed else None
     if entry is None:
         raise QueryError("not_found", f"nothing is entered for this {part}", part, 404)
     return _response(entry, part, shape, 200)
 
 
-async def _put(request: Request, entries: Entries, part: str, name: str, shape: type[BaseModel]) -> Response:
-    columns = _body(request.body, shape).model_dump()
+async def _put(request: Request, entries: Entries, part: str, name: str, shape: type[AppEntry | Alias]) -> Response:
+    columns = _body(request.body, shape).columns()
     for _ in range(MAX_TRIES):
         before = await entries.get(name)
         _refuse_changed(request, before)
@@ -96,7 +97,7 @@ def _tags(header: str) -> set[str]:
     return {tag.strip() for tag in header.split(",")}
 
 
-def _body(body: bytes, shape: type[BaseModel]) -> BaseModel:
+def _body(body: bytes, shape: type[AppEntry | Alias]) -> AppEntry | Alias:
     if len(body) > MAX_BODY_BYTES:
         message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
         raise QueryError("body_too_large", message, None, 413)
@@ -115,5 +116,5 @@ def _body(body: bytes, shape: type[BaseModel]) -> BaseModel:
     raise QueryError("invalid_body", f"{field}: {fault['msg']}", field)
 
 
-def _response(entry: Entry, part: str, shape: type[BaseModel], status: int) -> Response:
+def _response(entry: Entry, part: str, shape: type[AppEntry | Alias], status: int) -> Response:
     return json_response({part: entry.name, **shown(entry, shape)}, status, {"ETag": etag_of(entry)})

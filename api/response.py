@@ -14,13 +14,15 @@ NEXT_CURSOR = "X-Next-Cursor"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's query string, headers (names in lower case), body, parts of the path by name, and method."""
+    """A request's query string, headers (names in lower case), body, parts of the path by name, and method; and the
+    apps that its caller may see (None: all), which api/access.py says."""
 
     parameters: Parameters
     headers: Mapping[str, str]
     body: bytes = b""
     route: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
+    allowed: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def json_response(value: Any, status: int = 200, more: Mapping[str, str] | None 
 
 def error_response(error: QueryError) -> Response:
     """The one shape of every error."""
-    return json_response(error_shape(error.code, str(error), error.parameter), error.status)
+    challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return json_response(error_shape(error.code, str(error), error.parameter), error.status, challenge)
 
 
 def error_shape(code: str, message: str, parameter: str | None) -> dict[str, Any]:

@@ -59,9 +59,15 @@ class Collected(NamedTuple):
 
 
 def collect(
-    events: Iterable[RawEvent], oldest: datetime, *, estimate_usage: bool = False, payloads: Payloads = "none"
+    events: Iterable[RawEvent],
+    oldest: datetime,
+    *,
+    oldest_redriven: datetime | None = None,
+    estimate_usage: bool = False,
+    payloads: Payloads = "none",
 ) -> Collected:
-    """`oldest` is the time before which a call may no longer be recognised as counted, so that it is set aside. With
+    """`oldest` is the time before which a call may no longer be recognised as counted, so that it is set aside;
+    `oldest_redriven` that for dead letters, which were not counted (None: the same). With
     `estimate_usage`, calls without usage get an estimate where their record has the text. `payloads` says what is kept
     of records that are set aside."""
     records = ignored = kept = 0
@@ -73,7 +79,8 @@ def collect(
         for position, found in _deliveries(event):
             records += 1
             keep: Payloads = payloads if bad < MAX_DEAD_LETTERS and kept < MAX_BYTES_KEPT else "none"
-            match _read(found, event, position, oldest, estimate_usage, keep):
+            limit = oldest_redriven if oldest_redriven and event.redriven else oldest
+            match _read(found, event, position, limit, estimate_usage, keep):
                 case Call() as call:
                     calls.append(call)
                 case Half() as half:

@@ -10,6 +10,7 @@ from collectors.decode import Record
 from collectors.dialects import DIALECTS, Dialect, call_id_of, secrets_of, texts_of
 from collectors.envelopes import Found, find_records
 from collectors.redact import IDENTIFIERS, Redaction, dump, has_placeholder
+from collectors.secrets import is_secret_value
 from models.call import Call
 from models.dead_letter import CONTENT_REMOVED, REJECTED_BY_STORE, DeadLetter, Payload, Payloads
 from models.errors import BadRecord
@@ -29,7 +30,6 @@ def dead_letter(
 ) -> DeadLetter:
     """`dialect` is the one that recognised the record."""
     record = found.record if isinstance(found.record, dict) else {}
-    request_id = call_id_of(dialect, record)
     return DeadLetter(
         origin=event.first_origin,
         position=position,
@@ -38,13 +38,18 @@ def dead_letter(
         expected=bad.expected,
         got=bad.got,
         dialect=dialect.NAME if dialect else None,
-        request_id=request_id if isinstance(request_id, str) and _LIKE_AN_ID.fullmatch(request_id) else None,
+        request_id=_harmless_id(call_id_of(dialect, record)),
         size_bytes=len(event.body),
         payload=_payload(record, dialect, bad.field, payloads, event) if record.keys() - {MARK} else None,
         call_id=found.call_id,
         sent=found.sent,
         attempt=event.redriven.attempt if event.redriven else 0,
     )
+
+
+def _harmless_id(request_id: object) -> str | None:
+    is_id = isinstance(request_id, str) and _LIKE_AN_ID.fullmatch(request_id) and not is_secret_value(request_id)
+    return str(request_id) if is_id else None
 
 
 def refused(call: Call, why: str, events: Iterable[RawEvent], payloads: Payloads) -> DeadLetter:
@@ -58,7 +63,9 @@ def refused(call: Call, why: str, events: Iterable[RawEvent], payloads: Payloads
             if isinstance(record, dict):
                 dialect = next((known for known in DIALECTS if known.recognises(record)), None)
                 return dead_letter(bad, found[place], event, call.position, dialect, payloads)
-    return DeadLetter(call.origin, call.position, bad.reason, None, bad.expected, why, request_id=call.request_id[:128])
+    return DeadLetter(
+        call.origin, call.position, bad.reason, None, bad.expected, why, request_id=_harmless_id(call.request_id)
+    )
 
 
 def _payload(

@@ -27,12 +27,14 @@ def as_count(value: object, *, as_text: bool = False) -> int:
 
     Raises ValueError for what is no count.
     """
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return value
     if as_text and isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     # bool is an int in Python, and 12.0 is a whole number in JSON: some gateways write counts as floats.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
+    if type(value) is not int or not 0 <= value <= MAX_TOKENS:
         raise ValueError("not a count")
     return value
 
@@ -57,11 +59,10 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
         return None
     tool_use = counts.pop(TOOL_USE, 0)
     reported_total = counts.pop("total_tokens_reported", None)
-    if "prompt_tokens" in counts:
-        counts["prompt_tokens"] += sum(
-            tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt
-        )
-    outside = sum(counts.get(part, 0) for part in shape.outside_completion)
+    if "prompt_tokens" in counts and shape.outside_prompt:
+        parts = [tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt]
+        counts["prompt_tokens"] += sum(parts)
+    outside = sum([counts.get(part, 0) for part in shape.outside_completion])
     if "completion_tokens" in counts or outside:
         counts["completion_tokens"] = counts.get("completion_tokens", 0) + outside
     if "prompt_tokens" in counts or "completion_tokens" in counts:
@@ -78,10 +79,14 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     return Usage(**counts, audio_seconds=seconds)
 
 
-def _count(usage: Mapping[str, Any], path: Path, as_text: bool) -> int | None:
-    value = _value(usage, path)
+def _count(usage: Mapping[Any, Any], path: Path, as_text: bool) -> int | None:
+    value = usage.get(path[0])
+    if value is not None and len(path) > 1:
+        value = _value(usage, path)
+    if value is None:
+        return None
     try:
-        return None if value is None else as_count(value, as_text=as_text)
+        return as_count(value, as_text=as_text)
     except ValueError:
         raise _bad(path, COUNT_OR_TEXT if as_text else COUNT, value) from None
 
@@ -101,10 +106,10 @@ def _value(usage: Mapping[str, Any], path: Path) -> Any:
     for depth, member in enumerate(path):
         if value is None or value == []:  # PHP's way to write an object without members
             return None
-        if isinstance(value, list) and (isinstance(member, int) or member.isupper()):
+        if isinstance(value, dict):
+            value = value.get(member)
+        elif isinstance(value, list) and (isinstance(member, int) or member.isupper()):
             value = _item(value, member)
-        elif isinstance(value, Mapping):
-            value = value.get(member) if isinstance(member, str) else None
         else:
             raise _bad(path[:depth], "an object", value)
     return value

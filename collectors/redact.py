@@ -64,6 +64,9 @@ _KEY = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_$@][A-Za-z0-9_.$@:-]{0,63}", re.ASCII)
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]*){9}")
 _PLACEHOLDER = re.compile(r"…\((?:\d+ (?:characters|items|members)|number|secret)\)")
+_SAYS_NAME: Final = frozenset({"field", "header", "key", "name", "param", "parameter"})
+_SAYS_VALUE: Final = frozenset({"val", "value", "values"})
+"""Members of an object that stands for one member: `{"name": "api-key", "value": …}`."""
 _REMOVED_NAME = re.compile(r"…(?:\(\d+ characters\) \d+)?")
 _STREAM = re.compile(r"(?:\A|[\r\n])(?:data|event):")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -94,7 +97,7 @@ class Redaction:
         """`value`, which stands under `name`, in `depth` documents inside texts."""
         if value is None or isinstance(value, bool) or value in ("", [], {}) or _is_removed(value):
             return value
-        if name and (name in self._secrets or is_secret_name(name)):
+        if self._is_secret(name):
             return _like(value, REMOVED)
         if name.lower() in CONTENT and not self._content:
             return _like(value, _size(value))
@@ -110,11 +113,17 @@ class Redaction:
                 return self._text(value, name, depth)
         return value
 
+    def _is_secret(self, name: object) -> bool:
+        return isinstance(name, str) and name != "" and (name in self._secrets or is_secret_name(name))
+
     def _object(self, value: dict[str, Any], parent: str, depth: int) -> dict[str, Any]:
         redacted: dict[str, Any] = {}
+        names_a_secret = any(name.lower() in _SAYS_NAME and self._is_secret(said) for name, said in value.items())
         for name, member in value.items():
             if name == MARK:  # what a cut left of the text under the parent's name
                 redacted[name] = self.of(member, parent, depth)
+            elif names_a_secret and name.lower() in _SAYS_VALUE:
+                redacted[name] = _like(member, REMOVED)
             else:
                 redacted[self._name(name, len(redacted))] = self.of(member, name, depth)
         return redacted
@@ -134,9 +143,17 @@ class Redaction:
         if name.lower() == "headers" and all(_is_pair(item) for item in items):
             return [[self._name(item[0], place), self.of(item[1], item[0], depth)] for place, item in enumerate(items)]
         if self._content or len(items) <= 2 or all(isinstance(item, dict) or item == MARK for item in items):
-            return [item if item == MARK else self.of(item, name, depth) for item in items]
+            return [self._item(item, before, name, depth) for before, item in zip([None, *items], items, strict=False)]
         self.altered.add(name.lower())  # numbers in a row can be a text's tokens, its embedding or a sound
         return [_size(items)]
+
+    def _item(self, item: Any, before: Any, name: str, depth: int) -> Any:
+        """Some list headers one after the other: a name, its value, a name."""
+        if item == MARK:
+            return item
+        if isinstance(before, str) and _NAME.fullmatch(before) and self._is_secret(before):
+            return _like(item, REMOVED)
+        return self.of(item, name, depth)
 
     def _text(self, text: str, name: str, depth: int) -> str:
         if not text.strip():
@@ -175,8 +192,7 @@ class Redaction:
             return self._lines(text, name, depth) if _STREAM.search(text) else None
         whole = loads(text)
         if whole is not None:
-            redacted = self.of(whole, name, depth + 1)
-            return text if redacted == whole else dump(redacted)
+            return dump(self.of(whole, name, depth + 1))  # not `text`, which may have two members of one name
         lines = text.splitlines()
         if len(lines) > 1 and isinstance(loads(lines[0]), dict):
             return self._lines(text, name, depth)
@@ -189,9 +205,9 @@ class Redaction:
     def _line(self, line: str, name: str, depth: int) -> str:
         end = line[len(line.rstrip("\r\n")) :]
         before, value = _FIELD.fullmatch(line.rstrip("\r\n")).groups("")  # type: ignore[union-attr]
-        if before.startswith("event") and _WORD.fullmatch(value.strip()):
+        if before.startswith("event") and _WORD.fullmatch(value.strip()) and not is_secret_value(value):
             return line
-        if not value.strip() or value.strip() == "[DONE]":
+        if not value.strip() or value.strip() == "[DONE]" or _PLACEHOLDER.fullmatch(value.strip()):
             return before + value + end
         document = loads(value)
         if document is not None and not isinstance(document, str | int | float):

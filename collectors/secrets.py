@@ -10,15 +10,17 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_WORDS: Final = frozenset(
     {
         "auth", "authentication", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt",
-        "key", "keys", "passphrase", "passwd", "password", "pwd", "sas", "secret", "secrets", "sig", "signature",
+        "key", "keys", "otp", "pass", "passcode", "passphrase", "passwd", "password", "pwd", "sas", "secret", "secrets",
+        "sig", "signature",
     }
 )  # fmt: skip
 _IN_ONE_WORD = re.compile(
-    r"(?:api|access|account|app|client|encryption|function|functions|host|master|private|shared|signing|subscription)keys?$"
-    r"|password|secret|connectionstring|authorization|credential|cookie|signature|token$"
+    r"(?<!mon)keys?$|password|secret|connectionstring|authorization|credential|cookie|signature|token$"
 )
 _OF_A_COUNT: Final = frozenset({"count", "counts", "details", "limit", "usage"})
 """What follows `token` in the name of a count: `inputTextTokenCount`, `output_token_details`."""
+_OF_SECRET_TOKENS: Final = frozenset({"access", "api", "auth", "bearer", "refresh", "session"})
+"""What stands before `tokens` where these are no counts."""
 
 
 @lru_cache(maxsize=4096)
@@ -28,12 +30,13 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name[:256])]
     if words and not _SECRET_WORDS.isdisjoint(words):
         return True
-    if any(word == "token" and not _OF_A_COUNT.intersection(words[at + 1 : at + 2]) for at, word in enumerate(words)):
-        return True
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if (word == "token" and after not in _OF_A_COUNT) or (word == "tokens" and before in _OF_SECRET_TOKENS):
+            return True
     return any(_IN_ONE_WORD.search(word) for word in words if word != "token") or "connectionstring" in "".join(words)
 
 
-_NAMED = r"[\w.-]{0,64}(?:key|token|secret|passw(?:or)?d|pwd|signature|sig|sas|credential|cookie|authorization|code)"
+_NAMED = r"[\w.-]{0,64}(?:key|token|secret|passw(?:or)?d|pwd|signature|sig|sas|credential|cookie|authorization)"
 _MEMBER = (
     r"\"[\w.-]{0,64}(?:key|token(?!s|[\w.-]?(?:count|details))|secret|passw(?:or)?d|pwd|signature|sas|credential|cookie"
     r"|auth(?!or))[\w.-]{0,16}\\{0,8}\"\s{0,8}:\s{0,8}"
@@ -42,14 +45,19 @@ _SECRETS: Final = re.compile(
     # what says of itself that it is one
     r"(?P<scheme>\b(?:bearer|basic|sharedaccesssignature)[ \t]{1,8})[\w.~+/=:%&-]+"
     r"|\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?"  # JSON Web Token
-    r"|\b(?:sk|rk|pk)-[\w-]{8,}|\bAKIA[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\bgh[opsu]_\w{20,}|\bxox[abp]-[\w-]{8,}"
+    r"|\b(?:sk|rk|pk)[-_][\w-]{8,}|\b(?:AKIA|ASIA)[0-9A-Z]{12,}|\bAIza[\w-]{20,}|\bya29\.[\w.-]{10,}"
+    r"|\bgh[oprsu]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[abp]-[\w-]{8,}"
+    r"|\b(?:gsk_|hf_|xai-|pplx-|nvapi-)[\w-]{20,}|\b\w{52}JQQJ99\w{26,}"
     r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*(?:-----END[^-]*-----)?"
-    # what its name says it of: in the query of a URL or a connection string, as a member of JSON, in a header
-    rf"|(?P<query>(?<![\w.-]){_NAMED}=)[^&;\s\"'<>]+"
+    r"|(?P<user>\b[a-z][a-z0-9+.-]{1,15}://[^\s/?#@:\"']{0,128}:)[^\s/?#@\"']{1,256}(?=@)"
+    # what its name says it of: in the query of a URL or a connection string, as a member of JSON, in a header, in XML
+    rf"|(?P<query>(?<![\w.-])(?:{_NAMED}|code)=)[^&;\s\"'<>]+"
     rf"|(?P<container>{_MEMBER}[\[{{])[\s\S]*"  # where it ends cannot be told
     rf"|(?P<member>{_MEMBER}\\{{0,8}}\")(?:[^\"\\]|\\(?!\"))+"
     rf"|(?P<number>{_MEMBER})[0-9][^\s,}}\]]*"
-    rf"|(?P<header>^[ \t]{{0,8}}{_NAMED}[ \t]{{0,8}}:)[^\r\n]+",
+    rf"|(?P<header>^[ \t]{{0,8}}{_NAMED}[ \t]{{0,8}}:)[^\r\n]+"
+    rf"|(?P<inside>(?<![\w.-]){_NAMED}['\"]?[ \t]{{0,8}}[:=][ \t]{{0,8}}['\"]?)[^\s\"'\\&;,<>]+"
+    rf"|(?P<element><{_NAMED}(?:[ \t][^<>]{{0,128}})?>)[^<]+",
     re.IGNORECASE | re.MULTILINE | re.ASCII,
 )
 """Every repetition before a fixed sign is bounded, so that the time is linear in the text."""

@@ -25,8 +25,9 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     for month in arguments.month or [f"{moment:%Y%m}"]:
         if not re.fullmatch(r"\d{4}(0[1-9]|1[0-2])", month, re.ASCII):
             raise ValueError(f"--month is {month!r}: expected YYYYMM, such as 202611")
-        for app in arguments.app or sorted(await found.directory.apps(month)):
-            verified = await verify(found.usage, app, month, kept_since)
+        parts = await found.directory.apps(month)
+        for app in arguments.app or sorted(parts):
+            verified = await verify(found.usage, app, month, kept_since, parts.get(app, 1))
             calls += verified.calls
             aggregates += verified.aggregates
             differing += len(verified.differences)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from ledger.cache import AggregateCache, CachedRow
-from ledger.plan import PlannedCall, Transaction, pack, plan
+from ledger.plan import PartitionOf, PlannedCall, Transaction, not_spread, pack, plan
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import COMMIT_ID, Cell, aggregate_entity, sums_of
 from ledger.store import Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
@@ -65,9 +65,11 @@ class Ledger:
         dimensions: Sequence[str],
         cache_rows: int,
         concurrency: int,
+        partition_of: PartitionOf = not_spread,
         sleep: Sleep = asyncio.sleep,
     ):
         self._store = store
+        self._partition_of = partition_of
         self._dimensions = tuple(dimensions)
         self._cache = AggregateCache(cache_rows)
         self._concurrency = concurrency
@@ -80,7 +82,7 @@ class Ledger:
         the whole batch counts the others.
         """
         commit_id = uuid4().hex
-        planned = plan(calls, self._dimensions, writer, commit_id)
+        planned = plan(calls, self._dimensions, writer, commit_id, self._partition_of)
         report = CommitReport(duplicates=list(planned.duplicates))
         in_flight = asyncio.Semaphore(self._concurrency)
 
@@ -127,6 +129,7 @@ class Ledger:
             except (RowExists, RowChanged) as conflict:
                 report.conflicts += 1
                 conflicts += 1
+                busy = 0  # the service answers
                 if conflicts > MAX_CONFLICTS:
                     raise StoreUnavailable(f"{conflicts} conflicts in {partition}") from conflict
                 some_are_there = (conflict.index or 0) < len(left)

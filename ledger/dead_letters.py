@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -231,9 +232,10 @@ class DeadLetters:
 
     async def _purge(self, rows: list[Row], report: LetterPurgeReport) -> None:
         try:
-            await self._store.submit([Write(row.columns, "*", delete=True) for row in rows])
+            deletes = [Write(row.columns, "*", delete=True) for row in rows]
+            await insist(partial(self._store.submit, deletes), self._sleep)
             report.deleted += len(rows)
-        except RowChanged:  # another run deletes too
+        except RowChanged:  # another run deletes too, or we did and the answer was lost
             report.left_over = True
 
 

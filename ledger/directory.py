@@ -1,21 +1,23 @@
 """Which apps and models have rows in which month, so that a query reads partitions by name and never scans the table.
 
-Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app; PartitionKey `models|{YYYYMM}`, a row per model and
-deployment. A row is written before the first call it is needed for, so the directory may name an app too many, never
-one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted. PartitionKey `cursors`,
-RowKey `key`: with what cursors are signed.
+Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app, with the number of partitions that its month is spread
+over, if more than one: whoever writes the row first decides, and it stays so. PartitionKey `models|{YYYYMM}`, a row per
+model and deployment. A row is written before the first call it is needed for, so the directory may name an app too
+many, never one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted, and the day
+through which deleting them was begun. PartitionKey `cursors`, RowKey `key`: with what cursors are signed.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from secrets import token_bytes
 from typing import Final
 
 from ledger.retry import Sleep, insist, upsert_all
-from ledger.rows import hour_of
+from ledger.rows import hour_of, part_of, partition_key
 from ledger.store import Entity, RowExists, Store, Write
 from models.call import Call
 from models.keys import escape_key
@@ -23,18 +25,25 @@ from models.keys import escape_key
 TABLE: Final = "directory"
 PURGE: Final = ("purge", "calls")
 CURSORS: Final = ("cursors", "key")
+MAX_SINGLE_READS: Final = 16
+"""Of more apps the whole month's are read."""
 MAX_KNOWN = 100_000
 """When this process knows more entries than that, it forgets them all: each is then written once more."""
 
 
 class Directory:
-    """Remembers what it wrote, so that the steady state writes nothing."""
+    """Remembers what it wrote, so that the steady state writes nothing. `spread` says over how many partitions the next
+    months of an app are to be spread."""
 
-    def __init__(self, store: Store, sleep: Sleep = asyncio.sleep):
+    def __init__(self, store: Store, sleep: Sleep = asyncio.sleep, spread: Mapping[str, int] = {}):
         self._store = store
         self._sleep = sleep
+        self._spread = spread
         self._known: set[tuple[str, str]] = set()
+        self._parts: dict[tuple[str, str], int] = {}
+        self._found: dict[tuple[str, str], int] = {}
         self._cursor_key: bytes | None = None
+        self._known_since: datetime | None = None
 
     async def enter(self, calls: Iterable[Call]) -> None:
         """See that every app and model of `calls` is in the directory. Raises StoreUnavailable."""
@@ -46,12 +55,43 @@ class Directory:
                     new[key] = entity
         if len(self._known) > MAX_KNOWN:
             self._known.clear()
+        months = {partition.partition("|")[2] for partition, _ in new if partition.startswith("apps|")}
+        for entity in new.values():
+            if self._spread.get(entity.get("app", ""), 1) > 1:
+                await insist(partial(self._first, entity | {"parts": self._spread[entity["app"]]}), self._sleep)
         await upsert_all(self._store, new.values(), self._sleep)
+        for month in months:  # another instance may have other settings, and may have been first
+            for app, parts in (await insist(partial(self.apps, month), self._sleep)).items():
+                if parts > 1:
+                    self._parts[app, month] = parts
         self._known.update(new)
 
-    async def apps(self, month: str) -> list[str]:
-        """The apps that have rows in `month` (`YYYYMM`)."""
-        return [str(row["app"]) async for row in self._rows(f"apps|{month}")]
+    async def _first(self, entity: Entity) -> None:
+        with suppress(RowExists):
+            await self._store.submit([Write(entity)])
+
+    def partition_of(self, call: Call) -> str:
+        """The partition of a call that was entered."""
+        month = hour_of(call.timestamp)[:6]
+        parts = self._parts.get((call.app, month), 1)
+        return partition_key(call.app, month, part_of(call.request_id, parts) if parts > 1 else 0)
+
+    async def apps(self, month: str) -> dict[str, int]:
+        """The apps that have rows in `month` (`YYYYMM`), each with the number of partitions they are spread over."""
+        return {str(row["app"]): row.get("parts", 1) async for row in self._rows(f"apps|{month}")}
+
+    async def some_apps(self, month: str, apps: Collection[str]) -> dict[str, int]:
+        """As `apps`, of these only. What was found once is not read again."""
+        if len(apps) > MAX_SINGLE_READS:
+            return {app: parts for app, parts in (await self.apps(month)).items() if app in apps}
+        unknown = [app for app in apps if (app, month) not in self._found]
+        rows = await asyncio.gather(*(self._store.get(f"apps|{month}", escape_key(app)) for app in unknown))
+        if len(self._found) > MAX_KNOWN:
+            self._found.clear()
+        found = {app: row.columns.get("parts", 1) for app, row in zip(unknown, rows, strict=True) if row}
+        found |= {app: self._found[app, month] for app in apps if (app, month) in self._found}
+        self._found.update({(app, month): parts for app, parts in found.items()})
+        return found
 
     async def models(self, month: str) -> list[tuple[str | None, str | None]]:
         """The pairs of model and deployment that have rows in `month` (`YYYYMM`)."""
@@ -60,13 +100,29 @@ class Directory:
     async def purged_through(self) -> date | None:
         """The last day whose call rows were deleted. Raises StoreBusy."""
         row = await self._store.get(*PURGE)
-        return date.fromisoformat(row.columns["through"]) if row else None
+        return date.fromisoformat(row.columns["through"]) if row and "through" in row.columns else None
 
     async def set_purged_through(self, day: date) -> None:
         """Raises StoreUnavailable."""
-        await upsert_all(
-            self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1], "through": day.isoformat()}], self._sleep
-        )
+        await self._note_purge(through=day)
+
+    async def set_purge_begun(self, day: date) -> None:
+        """Before call rows of days through `day` are deleted. Raises StoreUnavailable."""
+        await self._note_purge(begun=day)
+
+    async def _note_purge(self, **days: date) -> None:
+        texts = {name: day.isoformat() for name, day in days.items()}
+        await upsert_all(self._store, [{"PartitionKey": PURGE[0], "RowKey": PURGE[1]} | texts], self._sleep)
+
+    async def known_since(self) -> datetime:
+        """Since when a call that was counted is sure to have its row. Read once: what is deleted while this process
+        runs is older than what its settings let it count. Raises StoreUnavailable."""
+        if self._known_since is None:
+            row = await insist(partial(self._store.get, *PURGE), self._sleep)
+            columns = row.columns if row else {}
+            begun = date.fromisoformat(columns.get("begun") or columns.get("through") or date.min.isoformat())
+            self._known_since = datetime.combine(begun + timedelta(days=1), time(), UTC)
+        return self._known_since
 
     async def cursor_key(self) -> bytes:
         """A random key that all instances share: the first that needs it makes it. It is no secret to those who may

@@ -1,34 +1,41 @@
 """What the halves of one call tell -> the call to count. Pure.
 
-    policy                   the policy's event: who called, and maybe the usage
+    policy                   a policy's event: who called, and maybe the usage; several policies may send one
     gateway_log, llm_log     the gateway's own records of the request, and of the model's answer
 
-The first of these that names somebody says who called (HALF_KINDS), the policy, else the llm_log what was used. A call
-is counted as soon as both are known; by a deadline it is counted with what is known then. Whatever comes after that
-corrects it: usage takes the place of none, and a call that was counted under another app or day is moved.
+The first that names somebody says who called (TELLERS); the usage is its own, else another policy's, else the
+llm_log's. A call is counted as soon as both are known; by a deadline it is counted with what is known then. Whatever
+comes after that corrects it: usage takes the place of none, and a call that was counted under another app or day is
+moved. Every order of the same records leads to the same call.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from azure.data.tables import EntityProperty
+from pydantic_core import from_json, to_json
 
 from ledger.rows import call_columns, call_of, call_row_key, hour_of
 from ledger.store import Entity
 from models.call import Call
-from models.half import HALF_KINDS, Half, HalfKind
+from models.half import Half
+
+TELLERS: Final = ("policy_entra_app", "policy_subscription", "policy_product", "gateway_log", "policy_none", "llm_log")
+"""Who tells of a call, in the order in which they are believed about who called. A policy's event is told from another
+policy's by what it names."""
 
 
 class Known(NamedTuple):
-    """What is known of one call.
+    """What is known of one call, by who told it.
 
-    `complete`: a policy's event with usage was counted, so nothing more is needed of any half. `settled`: the deadline
-    has passed. `counted_as`: the halves that said who called whenever the call was to be counted; each is noted before
-    it is done, so that whoever moves the call finds all places where it may be.
+    `settled`: the deadline has passed. `counted_as`: the tellers who said who called whenever the call was to be
+    counted; each is noted before it is done, so that whoever moves the call finds all places where it may be.
     """
 
-    halves: Mapping[HalfKind, Half]
-    complete: bool = False
+    halves: Mapping[str, Half]
     settled: bool = False
-    counted_as: frozenset[HalfKind] = frozenset()
+    counted_as: frozenset[str] = frozenset()
 
 
 NOTHING = Known({})
@@ -41,30 +48,43 @@ class Verdict(NamedTuple):
     moved: list[Call]
 
 
+def teller(half: Half) -> str:
+    """One of TELLERS."""
+    return f"policy_{half.call.app_source}" if half.kind == "policy" else half.kind
+
+
 def learn(known: Known, halves: Iterable[Half]) -> Known:
     """`known` and what `halves` add to it, in whatever order and however often they come."""
-    told = dict(known.halves)
-    complete = known.complete
     for half in halves:
-        if is_stranger(known._replace(halves=told), half):
+        if is_stranger(known, half) or is_superfluous(known, half):
             continue
-        earlier = told.get(half.kind)
-        # Of several records for one half, such as the rows that the LLM log has for one request, the one with usage.
+        told = teller(half)
+        earlier = known.halves.get(told)
+        # Of several records of one teller, such as the rows that the LLM log has for one request, the one with usage.
         if earlier is None:
-            told[half.kind] = half
+            known = known._replace(halves={**known.halves, told: half})
         elif _has_usage(half) and not _has_usage(earlier):
-            call = half.call._replace(timestamp=earlier.call.timestamp)  # a row of the log never changes its place
-            told[half.kind] = half._replace(call=call)
-        complete = complete or (half.kind == "policy" and _has_usage(half))
-    if known.complete and "policy" not in told:
-        return known
-    return _noted(known._replace(halves=told, complete=complete))
+            place = {name: getattr(earlier.call, name) for name in ("app", "app_source", "timestamp", "clamped")}
+            known = known._replace(halves={**known.halves, told: half._replace(call=half.call._replace(**place))})
+    return _noted(known)
 
 
 def is_stranger(known: Known, half: Half) -> bool:
-    """True for a whole call of another app, or of another day, than the one that is known by this id."""
-    policy = known.halves.get("policy")
-    return half.kind == "policy" and not half.waits and policy is not None and _place(policy.call) != _place(half.call)
+    """True for a whole call of another app, or another day, than the one that is known by an id that is no GUID, since
+    senders that are no gateway of ours may number their calls. A GUID is one call, whoever tells of it."""
+    if half.kind != "policy" or half.waits or half.call.app_source == "none" or _GUID.fullmatch(half.call.request_id):
+        return False
+    named = [other.call for told, other in known.halves.items() if told in TELLERS[:3]]
+    return bool(named) and _place(half.call) not in map(_place, named)
+
+
+def is_superfluous(known: Known, half: Half) -> bool:
+    """True if nothing that it tells could change the call: a policy that is believed before it told all."""
+    if not known.halves:
+        return False
+    caller = _caller(known)
+    decided = caller in TELLERS[:3] and _has_usage(known.halves[caller])
+    return decided and TELLERS.index(teller(half)) > TELLERS.index(caller)
 
 
 def settle(known: Known) -> Known:
@@ -74,37 +94,36 @@ def settle(known: Known) -> Known:
 
 def is_waiting(known: Known) -> bool:
     """True if the call is neither counted nor to be counted yet."""
-    return not known.complete and bool(known.halves) and not _ready(known)
+    return bool(known.halves) and not _ready(known)
 
 
 def judge(known: Known) -> Verdict:
     """What to count, and what no more."""
-    if not known.halves or (known.complete and "policy" not in known.halves) or not _ready(known):
+    if not known.halves or not _ready(known):
         return Verdict(None, [])
-    kind = _caller(known)
-    call = _joined(known, kind)
-    before = [known.halves[other].call for other in HALF_KINDS if other != kind and other in known.counted_as]
-    moved = [former._replace(stage="moved") for former in before if _place(former) != _place(call)]
-    return Verdict(call, moved)
+    caller = _caller(known)
+    call = _joined(known, caller)
+    former = {_place(known.halves[told].call): known.halves[told].call for told in TELLERS if told in known.counted_as}
+    former.pop(_place(call), None)
+    return Verdict(call, [each._replace(stage="moved") for each in former.values()])
 
 
-def _caller(known: Known) -> HalfKind:
-    """The half that says who called: the first that names somebody, else the first."""
-    told = [kind for kind in HALF_KINDS if kind in known.halves]
-    return next((kind for kind in told if known.halves[kind].call.app_source != "none"), told[0])
+def _caller(known: Known) -> str:
+    """Who says who called: the first that names somebody, else a policy before the gateway's logs."""
+    told = [each for each in TELLERS if each in known.halves]
+    named = next((each for each in told if known.halves[each].call.app_source != "none"), None)
+    return named or ("policy_none" if "policy_none" in told else told[0])
 
 
 def _ready(known: Known) -> bool:
-    if known.settled or known.complete:
-        return True
-    policy = known.halves.get("policy")
-    if policy is not None and not policy.waits:
+    policies = [half for told, half in known.halves.items() if told.startswith("policy")]
+    if known.settled or any(not half.waits or _has_usage(half) for half in policies):
         return True
     return set(known.halves) != {"llm_log"} and any(map(_has_usage, known.halves.values()))
 
 
 def _noted(known: Known) -> Known:
-    if not _ready(known):
+    if not known.halves or not _ready(known):
         return known
     return known._replace(counted_as=known.counted_as | {_caller(known)})
 
@@ -113,11 +132,11 @@ def _has_usage(half: Half) -> bool:
     return half.call.usage_state == "reported"
 
 
-def _joined(known: Known, kind: HalfKind) -> Call:
+def _joined(known: Known, caller: str) -> Call:
     """The call of the half that says who called, with what the others know better."""
-    call = known.halves[kind].call
-    for other in ("policy", "llm_log"):
-        if other == kind or other not in known.halves:
+    call = known.halves[caller].call
+    for other in TELLERS:
+        if other in (caller, "gateway_log") or other not in known.halves:
             continue
         told = known.halves[other].call
         if call.usage_state != "reported":
@@ -132,7 +151,10 @@ def _joined(known: Known, kind: HalfKind) -> Call:
                 estimate=None,
                 stage="logged" if other == "llm_log" else "final",
             )
-    return call if kind != "llm_log" or call.stage != "final" else call._replace(stage="logged")
+    return call if caller != "llm_log" or call.stage != "final" else call._replace(stage="logged")
+
+
+_GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def _place(call: Call) -> tuple[str, str, str]:
@@ -140,26 +162,21 @@ def _place(call: Call) -> tuple[str, str, str]:
 
 
 def columns_of(known: Known) -> Entity:
-    """The columns that hold it. Of a complete call it is enough to know that it is."""
-    columns: Entity = {
-        "complete": known.complete,
-        "settled": known.settled,
-        "counted_as": ",".join(sorted(known.counted_as)),
-    }
-    for kind, half in known.halves.items():
-        if not (known.complete and kind == "policy"):
-            columns[f"{kind}_waits"] = half.waits
-            columns.update((f"{kind}_{name}", value) for name, value in call_columns(half.call).items())
+    """The columns that hold it: a document for each teller."""
+    columns: Entity = {"settled": known.settled, "counted_as": ",".join(sorted(known.counted_as))}
+    for told, half in known.halves.items():
+        call = {name: _plain(value) for name, value in call_columns(half.call).items()}
+        columns[told] = to_json({"kind": half.kind, "waits": half.waits, "call": call}).decode()
     return columns
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, EntityProperty) else value
 
 
 def known_of(columns: Mapping[str, Any]) -> Known:
     """What `columns_of` made these of."""
-    halves: dict[HalfKind, Half] = {}
-    for kind in HALF_KINDS:
-        if f"{kind}_waits" in columns:
-            start = len(kind) + 1
-            told = {name[start:]: value for name, value in columns.items() if name.startswith(f"{kind}_")}
-            halves[kind] = Half(kind, call_of(told), columns[f"{kind}_waits"])
-    counted_as = frozenset(kind for kind in HALF_KINDS if kind in columns["counted_as"].split(","))
-    return Known(halves, columns["complete"], columns["settled"], counted_as)
+    documents = {told: from_json(columns[told]) for told in TELLERS if told in columns}
+    halves = {told: Half(each["kind"], call_of(each["call"]), each["waits"]) for told, each in documents.items()}
+    counted_as = frozenset(told for told in TELLERS if told in columns["counted_as"].split(","))
+    return Known(halves, columns["settled"], counted_as)

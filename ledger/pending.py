@@ -25,10 +25,12 @@ from ledger.join import (
     Verdict,
     columns_of,
     is_stranger,
+    is_superfluous,
     is_waiting,
     judge,
     known_of,
     learn,
+    teller,
 )
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import utc_text
@@ -201,14 +203,16 @@ def _writes(
 
 
 def _meetings(halves: Sequence[Half], before: Known, after: Known) -> list[Meeting]:
-    """One meeting, and one more for each call that merely has the same id: senders that are no gateway of ours may
-    number their calls, and a call is its request_id within its app and day."""
+    """One meeting, and one more for each call that merely has the same id."""
     strangers = [half for half in halves if is_stranger(after, half)]
     own = [half for half in halves if half not in strangers] if strangers else halves
     meetings = [Meeting([half], 0, Verdict(half.call, []), False) for half in strangers]
     if own:
-        known = before.halves.keys() | ({"policy"} if before.complete else set())
-        meetings.append(Meeting(own, len({half.kind for half in own} - known), judge(after), is_waiting(after)))
+        new = {teller(half) for half in own} - before.halves.keys()
+        # What changes nothing is not counted either: what it would repeat is repeated by the record that told it.
+        telling = any(not is_superfluous(after, half) for half in own)
+        verdict = judge(after) if telling else Verdict(None, [])
+        meetings.append(Meeting(own, len(new), verdict, is_waiting(after)))
     return meetings
 
 

@@ -5,7 +5,7 @@ Limits: 100 entities, 4 MiB (learn.microsoft.com, "Performing entity group trans
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.rows import (
@@ -26,6 +26,14 @@ from models.measures import Measures, measures_of
 SIZE_LIMIT = MAX_TRANSACTION_BYTES - 64 * 1024
 AGGREGATE_SIZE = 40 * 1024
 """A bound for one aggregate row: its dimensions are at most a dozen texts of MAX_TEXT_LENGTH."""
+
+
+PartitionOf = Callable[[Call], str]
+
+
+def not_spread(call: Call) -> str:
+    """The partition of a call whose app has one a month."""
+    return partition_key(call.app, hour_of(call.timestamp)[:6])
 
 
 class Change(NamedTuple):
@@ -83,13 +91,19 @@ class Plan(NamedTuple):
     duplicates: list[Call]
 
 
-def plan(calls: Iterable[Call], dimensions: Sequence[str], writer: str, commit_id: str) -> Plan:
+def plan(
+    calls: Iterable[Call],
+    dimensions: Sequence[str],
+    writer: str,
+    commit_id: str,
+    partition_of: PartitionOf = not_spread,
+) -> Plan:
     """Of one call that comes more than once in the batch the first is planned, or one that knows its usage; the others
     are duplicates."""
     partitions: dict[str, dict[str, PlannedCall]] = defaultdict(dict)
     duplicates: list[Call] = []
     for call in calls:
-        partition = partition_key(call.app, hour_of(call.timestamp)[:6])
+        partition = partition_of(call)
         row_key = call_row_key(call)
         earlier = partitions[partition].get(row_key)
         if earlier is not None:

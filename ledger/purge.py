@@ -7,14 +7,16 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from ledger.directory import Directory
-from ledger.rows import partition_key
+from ledger.retry import insist
+from ledger.rows import partition_keys
 from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
 
-MAX_ROWS: Final = 100_000
-"""Of one run; what is left is deleted by the next."""
+MAX_ROWS: Final = 1_000_000
+"""Of one run, which then takes a minute or two; what is left is deleted by the next, ten minutes later."""
 AT_ONCE: Final = 8
 FIRST_DAY: Final = date(2023, 1, 1)
 """Where a first run begins: no call of a model through API Management is older."""
@@ -35,13 +37,15 @@ async def purge_calls(usage: Store, directory: Directory, oldest: datetime) -> P
     last = oldest.date() - timedelta(days=2)
     through = await directory.purged_through()
     for first, end in _months(through + timedelta(days=1) if through else FIRST_DAY, last):
-        apps = iter(await directory.apps(f"{first:%Y%m}"))
+        await directory.set_purge_begun(end)
+        apps = iter((await directory.apps(f"{first:%Y%m}")).items())
 
-        async def worker(apps: Iterator[str] = apps, first: date = first, end: date = end) -> None:
-            for app in apps:
-                if report.left_over:
-                    return
-                await _purge(usage, partition_key(app, f"{first:%Y%m}"), first, end, report)
+        async def worker(apps: Iterator[tuple[str, int]] = apps, first: date = first, end: date = end) -> None:
+            for app, parts in apps:
+                for partition in partition_keys(app, f"{first:%Y%m}", parts):
+                    if report.left_over:
+                        return
+                    await _purge(usage, partition, first, end, report)
 
         outcomes = await asyncio.gather(*(worker() for _ in range(AT_ONCE)), return_exceptions=True)
         for outcome in outcomes:  # only when none is under way any more
@@ -69,9 +73,9 @@ async def _purge(usage: Store, partition: str, first: date, last: date, report: 
 
 async def _delete(usage: Store, rows: list[Row], report: PurgeReport) -> None:
     try:
-        await usage.submit([Write(row.columns, "*", delete=True) for row in rows])
+        await insist(partial(usage.submit, [Write(row.columns, "*", delete=True) for row in rows]))
         report.deleted += len(rows)
-    except RowChanged:  # another run deletes too
+    except RowChanged:  # another run deletes too, or we did and the answer was lost
         report.left_over = True
 
 

@@ -1,6 +1,7 @@
 """The rows of table `usage`: keys, columns, and the way between them and calls or sums.
 
-PartitionKey `{app}|{YYYYMM}`: one app in one month. In it:
+PartitionKey `{app}|{YYYYMM}`: one app in one month. Where that is more than a partition takes (setting APP_PARTITIONS),
+it is spread over several, the others being `{app}|{YYYYMM}|1` and so on. In each:
 
     c|{YYYYMMDD}|{request_id}            a call row: this call was counted, and everything known of it
     h|{YYYYMMDDHH}|{digest}|{writer}     sums over the calls of one hour
@@ -13,10 +14,12 @@ than a key. `writer` is the hub partition, so that two partitions never contend 
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from azure.data.tables import EdmType, EntityProperty
@@ -40,9 +43,19 @@ class Cell(NamedTuple):
     dimensions: tuple[tuple[str, str | None], ...]
 
 
-def partition_key(app: str, month: str) -> str:
-    """`month` is `YYYYMM`."""
-    return f"{escape_key(app)}|{month}"
+def partition_key(app: str, month: str, part: int = 0) -> str:
+    """`month` is `YYYYMM`; `part` is one of the partitions that an app's month is spread over, from 0."""
+    return f"{escape_key(app)}|{month}|{part}" if part else f"{escape_key(app)}|{month}"
+
+
+def partition_keys(app: str, month: str, parts: int) -> list[str]:
+    """All partitions of an app's month."""
+    return [partition_key(app, month, part) for part in range(parts)]
+
+
+def part_of(request_id: str, parts: int) -> int:
+    """Which of so many partitions a call is in: always the same, so that a second arrival meets the first."""
+    return zlib.crc32(request_id.encode()) % parts
 
 
 def hour_of(timestamp: datetime) -> str:
@@ -107,8 +120,7 @@ def call_columns(call: Call) -> Entity:
         "partition": call.origin.partition,
         "sequence_number": EntityProperty(call.origin.sequence_number, EdmType.INT64),
     }
-    for name in _CALL_COLUMNS:
-        value = getattr(call, name)
+    for name, value in zip(_CALL_COLUMNS, _values_of(call), strict=True):
         if value is not None:
             columns[name] = value
     if call.stage != "final":
@@ -148,6 +160,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
 _CALL_COLUMNS = tuple(
     name for name in Call._fields if name not in ("timestamp", "usage", "origin", "stage", "estimate")
 )
+_values_of = attrgetter(*_CALL_COLUMNS)
 _USAGE_COLUMNS = Usage._fields
 
 
@@ -183,7 +196,7 @@ def sums_of(columns: Mapping[str, Any]) -> Measures:
 
 def size_bound(entity: Entity) -> int:
     """An upper bound of the bytes an entity takes in a request."""
-    text = "".join(value for value in entity.values() if isinstance(value, str))
+    text = "".join([value for value in entity.values() if isinstance(value, str)])
     # JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12.
     worst = 2 if text.isascii() and text.isprintable() else 12
     return _ENTITY_OVERHEAD + worst * len(text)

@@ -5,23 +5,28 @@ Bounded in each run: what is left over is done by the next one.
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from ledger.commit import CommitReport, Ledger
 from ledger.directory import Directory
 from ledger.join import Known, is_waiting, judge, known_of, settle
 from ledger.pending import BUCKETS, Pending, call_row, list_row
+from ledger.retry import insist
 from ledger.rows import utc_text
 from ledger.store import Refused, Row, RowChanged, RowExists, Write
 from models.call import UNATTRIBUTED, Call
 
 WRITER: Final = "pending"
+MAX_SECONDS: Final = 45.0
+"""Of one run: no round is begun after that. The next run begins a minute after this one did."""
 MAX_LISTS: Final = 100
-"""Lists of calls looked at in one bucket and run: some 10,000 calls."""
+"""Lists of calls that a round looks at in one bucket: some 10,000 calls."""
 MAX_CONFLICTS: Final = 10
 
 
@@ -53,12 +58,25 @@ class SettleReport:
 async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory, now: datetime) -> SettleReport:
     """Look at every list of calls that is due. Raises StoreUnavailable or StoreError: the next run does the rest."""
     report = SettleReport()
+    until = time.monotonic() + MAX_SECONDS
+    turn = asyncio.Lock()  # the buckets' calls are summed in the same rows
 
     async def one(bucket: str) -> None:
-        for row in await _due(pending, bucket, "t", now, report):
-            await _settle(pending, ledger, directory, bucket, row, report)
-        for row in await _due(pending, bucket, "f", now, report):
-            await _forget(pending, bucket, row, report)
+        for kind, do in (("t", settled), ("f", forgotten)):
+            while due := await insist(partial(_due, pending, bucket, kind, now)):
+                for row in due:
+                    await insist(partial(do, bucket, row))
+                if len(due) < MAX_LISTS:
+                    break
+                if time.monotonic() > until:
+                    report.left_over = True
+                    break
+
+    async def settled(bucket: str, due: Row) -> None:
+        await _settle(pending, ledger, directory, turn, bucket, due, report)
+
+    async def forgotten(bucket: str, due: Row) -> None:
+        await _forget(pending, bucket, due, report)
 
     outcomes = await asyncio.gather(*(one(bucket) for bucket in BUCKETS), return_exceptions=True)
     for outcome in outcomes:  # only when none is under way any more
@@ -67,25 +85,31 @@ async def settle_pending(pending: Pending, ledger: Ledger, directory: Directory,
     return report
 
 
-async def _due(pending: Pending, bucket: str, kind: str, now: datetime, report: SettleReport) -> list[Row]:
+async def _due(pending: Pending, bucket: str, kind: str, now: datetime) -> list[Row]:
     due: list[Row] = []
     async for row in pending.store.range(bucket, f"{kind}|", f"{kind}|{utc_text(now)}~"):
-        if len(due) == MAX_LISTS:
-            report.left_over = True
-            break
         due.append(row)
+        if len(due) == MAX_LISTS:
+            break
     return due
 
 
 async def _settle(
-    pending: Pending, ledger: Ledger, directory: Directory, bucket: str, due: Row, report: SettleReport
+    pending: Pending,
+    ledger: Ledger,
+    directory: Directory,
+    turn: asyncio.Lock,
+    bucket: str,
+    due: Row,
+    report: SettleReport,
 ) -> None:
     listed: list[str] = json.loads(due.columns["calls"])
     for_good = [known for known in await _settled(pending, bucket, listed) if known.settled]
     verdicts = [judge(known) for known in for_good]
     calls = [call for verdict in verdicts for call in (verdict.call, *verdict.moved) if call is not None]
     await directory.enter(calls)
-    _count(await ledger.commit(calls, WRITER), report)
+    async with turn:
+        _count(await ledger.commit(calls, WRITER), report)
     forget = datetime.fromisoformat(due.columns["forget_utc"])
     await _submit_or_leave(
         pending, [Write(_keys(due), due.etag, delete=True), Write(list_row(bucket, forget, listed, forget))]

@@ -1,12 +1,13 @@
 """Recompute what the aggregate rows of an app's month should hold from its call rows, and say where they differ."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import NamedTuple
 
 from ledger.plan import change_of
-from ledger.rows import call_of, partition_key, sums_of
+from ledger.rows import call_of, partition_keys, sums_of
 from ledger.store import Row, Store
 from models.measures import Measures, add
 
@@ -34,21 +35,21 @@ class Verified(NamedTuple):
     unverifiable: int
 
 
-async def verify(store: Store, app: str, month: str, kept_since: datetime) -> Verified:
-    """One app's month (`YYYYMM`). Calls before `kept_since` may have no rows any more.
+async def verify(store: Store, app: str, month: str, kept_since: datetime, parts: int = 1) -> Verified:
+    """One app's month (`YYYYMM`) in so many partitions. Calls before `kept_since` may have no rows any more.
 
     The rows are read while the app writes: what the aggregates say is read before and after the calls, and a row is
     judged only if both say the same. Memory grows with the aggregate rows, not with the calls. Raises StoreBusy.
     """
-    partition = partition_key(app, month)
-    before = await _aggregates(store, partition)
+    partitions = partition_keys(app, month, parts)
+    before = await _aggregates(store, partitions)
     calls = 0
     expected: dict[str, Measures] = defaultdict(dict)
-    async for row in _call_rows(store, partition):
+    async for row in _call_rows(store, partitions):
         calls += 1
         for key, measures in _added_by(row):
             add(expected[key], measures)
-    after = await _aggregates(store, partition)
+    after = await _aggregates(store, partitions)
     differences: list[Difference] = []
     changing = unverifiable = compared = 0
     for key in sorted(before.keys() | after.keys() | expected.keys()):
@@ -62,17 +63,18 @@ async def verify(store: Store, app: str, month: str, kept_since: datetime) -> Ve
     return Verified(calls, compared, differences, changing, unverifiable)
 
 
-async def _aggregates(store: Store, partition: str) -> Sums:
+async def _aggregates(store: Store, partitions: Sequence[str]) -> Sums:
     sums: dict[str, Measures] = defaultdict(dict)
-    for level in "dhm":
+    for partition, level in product(partitions, "dhm"):
         async for row in store.range(partition, f"{level}|", f"{level}|~"):
             add(sums[str(row.columns["RowKey"]).rpartition("|")[0]], sums_of(row.columns))
     return sums
 
 
-async def _call_rows(store: Store, partition: str) -> AsyncIterator[Row]:
-    async for row in store.range(partition, "c|", "c|~"):
-        yield row
+async def _call_rows(store: Store, partitions: Sequence[str]) -> AsyncIterator[Row]:
+    for partition in partitions:
+        async for row in store.range(partition, "c|", "c|~"):
+            yield row
 
 
 def _added_by(row: Row) -> Iterator[tuple[str, Measures]]:

@@ -2,7 +2,8 @@
 
 A list of calls is looked at when their deadline has passed. Most calls are whole long before, but their list is still
 there, so the timer takes such lists away, the oldest first, until one has a call that waits. The first list then tells
-how long the oldest call waits, for one row read a bucket.
+how long the oldest call waits, for one row read a bucket. A call that is noted as settled is left to settle.py: it may
+have died before it counted it.
 """
 
 import asyncio
@@ -45,7 +46,7 @@ async def _take_away(pending: Pending, bucket: str) -> None:
         if row is None:  # its deadline has passed meanwhile, and it is settled
             continue
         calls: list[str] = json.loads(row.columns["calls"])
-        if done == MAX_LISTS or await _any_waits(pending, bucket, calls):
+        if done == MAX_LISTS or await _any_is_open(pending, bucket, calls):
             return
         done += 1
         forget = datetime.fromisoformat(row.columns["forget_utc"])
@@ -54,10 +55,11 @@ async def _take_away(pending: Pending, bucket: str) -> None:
             await pending.store.submit([delete, Write(list_row(bucket, forget, calls, forget))])
 
 
-async def _any_waits(pending: Pending, bucket: str, calls: list[str]) -> bool:
+async def _any_is_open(pending: Pending, bucket: str, calls: list[str]) -> bool:
     for start in range(0, len(calls), CONCURRENT_READS):
         rows = await pending.read(bucket, calls[start : start + CONCURRENT_READS])
-        if any(row is not None and is_waiting(known_of(row.columns)) for row in rows.values()):
+        known = [known_of(row.columns) for row in rows.values() if row is not None]
+        if any(is_waiting(each) or each.settled for each in known):
             return True
     return False
 

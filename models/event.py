@@ -46,7 +46,7 @@ def _object(value: object) -> object:
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH, strip_whitespace=True)]
-Timestamp = Annotated[datetime, PlainValidator(_timestamp)]
+Timestamp = Annotated[datetime, PlainValidator(_timestamp, json_schema_input_type=datetime)]
 
 
 class EventError(BaseModel):

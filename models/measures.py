@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from models.call import Call
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
@@ -19,6 +20,8 @@ AUDIO_MICROSECONDS = "audio_microseconds"
 DISAGREEING_TOTALS = "disagreeing_totals"
 CLAMPED = "clamped_timestamps"
 EXCEEDING_PARTS = "exceeding_parts"
+ODDITIES = (DISAGREEING_TOTALS, EXCEEDING_PARTS, CLAMPED)
+"""Calls that are counted as they were told, although something in them cannot be right."""
 EXCESS_PROMPT_TOKENS = "excess_prompt_tokens"
 EXCESS_COMPLETION_TOKENS = "excess_completion_tokens"
 
@@ -30,14 +33,15 @@ MEASURES: tuple[str, ...] = (
     *TOKEN_KINDS,
     *ESTIMATED_KINDS,
     AUDIO_MICROSECONDS,
-    DISAGREEING_TOTALS,
-    CLAMPED,
-    EXCEEDING_PARTS,
+    *ODDITIES,
     EXCESS_PROMPT_TOKENS,
     EXCESS_COMPLETION_TOKENS,
     *LATENCY_BUCKETS,
 )
 """Every name a sum can have: the counter columns of the aggregate rows."""
+
+
+_tokens_of = attrgetter(*TOKEN_KINDS)
 
 
 def measures_of(call: Call) -> Measures:
@@ -56,8 +60,7 @@ def measures_of(call: Call) -> Measures:
         measures.update(call.estimate.sums())
     else:
         usage = call.usage
-        for kind in TOKEN_KINDS:
-            tokens: int | None = getattr(usage, kind)
+        for kind, tokens in zip(TOKEN_KINDS, _tokens_of(usage), strict=True):
             if tokens is not None:
                 measures[kind] = tokens
         if usage.audio_seconds is not None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
@@ -54,8 +54,18 @@ def _utc(time: datetime | None) -> str | None:
     return None if time is None else f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-Hour = Annotated[datetime | None, BeforeValidator(_full_hour), PlainSerializer(_utc)]
-Rate = Annotated[Decimal, BeforeValidator(_rate), PlainSerializer(decimal_text)]
+TimeText = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Hour = Annotated[
+    datetime | None,
+    BeforeValidator(_full_hour),
+    PlainSerializer(_utc, return_type=TimeText | None),
+]
+RateText = Annotated[str, StringConstraints(pattern=f"^{_DECIMAL.pattern}$")]
+Rate = Annotated[
+    Decimal,
+    BeforeValidator(_rate, json_schema_input_type=RateText | Annotated[int, Field(ge=0, le=int(MAX_RATE))]),
+    PlainSerializer(decimal_text, return_type=RateText),
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 

@@ -114,7 +114,8 @@ class Cost:
 
 def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
     """What sums are charged for, kind by kind. Together the tokens are those that were reported, each once: what was
-    cached is not charged as prompt again. Kinds without tokens are left out."""
+    cached is not charged as prompt again. Kinds without tokens are left out. `total_tokens` are those of totals that
+    were reported without their parts, which say how many but not of which kind: they have no rate."""
     for whole, parts in PARTS.items():
         rest = sums.get(whole, 0) + sums.get(_EXCESS[whole], 0)
         for part in parts:
@@ -124,6 +125,8 @@ def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
                 yield _charge(part, quantity, price, -6)
         if rest:
             yield _charge(whole, rest, price, -6)
+    if rest := sums.get("total_tokens", 0) - sum(sums.get(whole, 0) for whole in PARTS):
+        yield _charge("total_tokens", rest, price, -6)
     if seconds := sums.get(AUDIO_MICROSECONDS, 0):
         yield _charge(AUDIO_SECONDS, seconds, price, -12)
 
@@ -140,8 +143,6 @@ def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
     priced = False
     tokens = seconds = 0
     for price, sums in by_price.items():
-        # A total that was reported without its parts says how many tokens, but not of which kind.
-        tokens += sums.get("total_tokens", 0) - sum(sums.get(whole, 0) for whole in PARTS)
         for charge in charges(sums, price):
             if charge.amount is not None:
                 priced = True

@@ -54,12 +54,12 @@ Position = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`rows` are a page in the order that was asked for, and `next_position` is that of its last row if there are more;
-    all else is of the whole answer. Token counts are sums over the calls that reported them: `coverage` says how large
-    a share of the calls reported usage (None without calls). `estimated_share` is how much was estimated: of the
-    `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts, for each dimension that the
-    question names, the calls that were summed up before it was told apart: grouped, they stand under null, and no
-    filter finds them."""
+    """`rows` are a page in the order that was asked for, `sums` those of each row, and `next_position` is that of its
+    last row if there are more; all else is of the whole answer. Token counts are sums over the calls that reported
+    them: `coverage` says how large a share of the calls reported usage (None without calls). `estimated_share` is how
+    much was estimated: of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts,
+    for each dimension that the question names, the calls that were summed up before it was told apart: grouped, they
+    stand under null, and no filter finds them."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
@@ -68,6 +68,7 @@ class Answer:
     estimated_share: Mapping[str, float | None]
     not_aggregated: Mapping[str, int]
     next_position: Position | None = None
+    sums: Sequence[Sums] = ()
     previous: "Answer | None" = None
 
 
@@ -116,8 +117,9 @@ class Fold:
     def answer(self, previous: "Fold | None" = None) -> Answer:
         """The answer over all rows taken, beside that of the range before, if this is given. Raises QueryError when it
         gets too many rows."""
+        groups_left = self._left()
         before = {} if previous is None else previous.aligned(len(self._starts))
-        keys = dict.fromkeys((*self._groups, *before))
+        keys = dict.fromkeys((*groups_left, *before))
         if self._query.fill:
             groups = dict.fromkeys(group for _, group in keys) if self._query.group_by else {(): None}
             self._refuse_many(len(groups) * len(self._starts))
@@ -125,20 +127,22 @@ class Fold:
         self._refuse_many(len(keys))
         found = []
         for bucket, group in keys:
-            shown = priced(self._groups.get((bucket, group), {}))
+            sums = groups_left.get((bucket, group), {})
+            shown = priced(sums)
             if previous is not None:
                 shown |= compared(shown, priced(before.get((bucket, group), {})))
             start = {"start": zone_text(self._starts[bucket], self._query.zone)}
-            found.append(Placed(bucket, group, start | dict(zip(self._query.group_by, group, strict=True)) | shown))
-        rows, next_position = page(found, self._query)
+            row = start | dict(zip(self._query.group_by, group, strict=True)) | shown
+            found.append(Placed(bucket, group, row, sums))
+        shown_rows, next_position = page(found, self._query)
         whole: Sums = {}
-        for sums in self._groups.values():
+        for sums in groups_left.values():
             add_priced(whole, sums)
         totals = total(whole.values())
         calls, estimated = totals.get("calls", 0), totals.get("estimated_total_tokens", 0)
         return Answer(
             query=self._query,
-            rows=rows,
+            rows=[placed.row for placed in shown_rows],
             totals=priced(whole),
             coverage=_share(totals.get("usage_reported", 0), calls),
             estimated_share={
@@ -147,6 +151,7 @@ class Fold:
             },
             not_aggregated=self._not_aggregated,
             next_position=next_position,
+            sums=[placed.sums for placed in shown_rows],
             previous=None if previous is None else previous.answer(),
         )
 
@@ -154,29 +159,34 @@ class Fold:
         """The sums by the numbers of so many buckets: where a zone changed its clocks by half an hour, or left a day
         out, a range can have more of them, and the last takes what is left."""
         sums: dict[tuple[int, Group], Sums] = {}
-        for (bucket, group), found in self._groups.items():
+        for (bucket, group), found in self._left().items():
             add_priced(sums.setdefault((min(bucket, buckets - 1), group), {}), found)
         return sums
+
+    def _left(self) -> dict[tuple[int, Group], Sums]:
+        """The sums, but for groups that all calls have left: corrected or moved, they are counted in others."""
+        return {at: sums for at, sums in self._groups.items() if any(total(sums.values()).values())}
 
     def _refuse_many(self, rows: int) -> None:
         if rows > self._max_rows:
             raise QueryError(
                 "too_many_rows",
                 f"the answer has more than {self._max_rows} rows: ask for a shorter range, a coarser granularity "
-                "or fewer groups",
+                "or fewer groups, or page by page, as csv, ndjson or focus with limit",
                 "granularity",
             )
 
 
 class Placed(NamedTuple):
-    """A row with the number of its bucket and its group."""
+    """A row with the number of its bucket, its group and its sums."""
 
     bucket: int
     group: Group
     row: Mapping[str, Any]
+    sums: Sums
 
 
-def page(found: Sequence[Placed], query: UsageQuery) -> tuple[list[Mapping[str, Any]], Position | None]:
+def page(found: Sequence[Placed], query: UsageQuery) -> tuple[list[Placed], Position | None]:
     """The rows of the page in their order, and the position of its last row if others follow."""
 
     def position(placed: Placed) -> Position:
@@ -189,11 +199,11 @@ def page(found: Sequence[Placed], query: UsageQuery) -> tuple[list[Mapping[str, 
         ordered = -number if query.descending else number
         return figure is None, ordered, bucket, [(name is not None, name or "") for name in group]
 
-    keyed = sorted(((key(place := position(placed)), place, placed.row) for placed in found), key=lambda item: item[0])
+    keyed = sorted(((key(place := position(placed)), place, placed) for placed in found), key=lambda item: item[0])
     first = 0 if query.after is None else bisect_right([each[0] for each in keyed], key(list(query.after)))
     left = keyed[first:]
     shown = left if query.limit is None else left[: query.limit]
-    return [row for _, _, row in shown], shown[-1][1] if len(shown) < len(left) else None
+    return [placed for _, _, placed in shown], shown[-1][1] if len(shown) < len(left) else None
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 class Cursors:
     """The cursors of one question. `allowed` are the apps its caller may see, None for all."""
 
-    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, allowed: Collection[str] | None = None):
+    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, allowed: Collection[str] | None):
         bound = sorted((name, list(values)) for name, values in parameters.items() if name not in UNBOUND)
         apps = None if allowed is None else sorted(allowed)
         self._key = key
@@ -43,8 +43,8 @@ class Cursors:
         held = [place.start.isoformat(), place.end.isoformat(), place.after]
         return _text(self._signature(content := json.dumps(held, separators=(",", ":")).encode()) + content)
 
-    def open(self, cursor: str) -> Place:
-        """The place that `seal` was given. Raises QueryError for every other text."""
+    def open(self, cursor: str, name: str = "cursor") -> Place:
+        """The place that `seal` was given. Raises QueryError for every other text, of the parameter `name`."""
         try:
             sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         except ValueError:
@@ -52,8 +52,8 @@ class Cursors:
         signature, content = sealed[:_SIGNATURE_BYTES], sealed[_SIGNATURE_BYTES:]
         # Base64 has several texts for the same bytes; only the one that was given is taken.
         if _text(sealed) != cursor or not hmac.compare_digest(signature, self._signature(content)):
-            expected = "expected next_cursor of an answer, with the other parameters as they were"
-            raise QueryError("invalid_cursor", f"cursor does not belong to this question; {expected}", "cursor")
+            expected = f"expected next_{name} of an answer, with the other parameters as they were"
+            raise QueryError("invalid_cursor", f"{name} does not belong to this question; {expected}", name)
         start, end, after = json.loads(content)
         return Place(datetime.fromisoformat(start), datetime.fromisoformat(end), after)
 

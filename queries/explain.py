@@ -1,10 +1,12 @@
 """A call as answers show it, and why it was counted as it was. Pure."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ledger.rows import call_of, call_row_key, dimension_of, utc_text
 from ledger.store import Entity
 from models.call import Call
+from models.usage import ESTIMATED_KINDS, Usage
 from queries.names import Names
 
 
@@ -13,7 +15,7 @@ def shown(call: Call) -> dict[str, Any]:
     usage = call.usage._asdict()
     usage["audio_seconds"] = None if call.usage.audio_seconds is None else float(call.usage.audio_seconds)
     estimate = None if call.estimate is None else call.estimate.sums()
-    values = {name: getattr(call, name) for name in Call._fields if name not in _NESTED}
+    values = {name: getattr(call, name) for name in Call._fields if name not in NESTED}
     return {
         "request_id": call.request_id,
         "timestamp": utc_text(call.timestamp),
@@ -24,7 +26,23 @@ def shown(call: Call) -> dict[str, Any]:
     }
 
 
-_NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
+NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
+
+CALL_COLUMNS: Final = (
+    "request_id",
+    "timestamp",
+    *(name for name in Call._fields if name not in NESTED),
+    "failed",
+    *Usage._fields,
+    *ESTIMATED_KINDS,
+)
+"""The columns of calls as CSV."""
+
+
+def flat_call(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as `shown`, with its counts beside the rest."""
+    known = {**shown, **shown["usage"], **(shown["estimate"] or {})}
+    return {name: known.get(name) for name in CALL_COLUMNS}
 
 
 def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[str, Any]:

@@ -2,18 +2,22 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from models.call import Call
 from queries.question import UsageQuery
 
+UNNAMED_MODEL: Final = "(unnamed model)"
+"""What stands for a model that did not say its name, where there has to be one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """`aliases` are models by deployment, `cost_centers` those by app."""
+    """`aliases` are models by deployment, `cost_centers` and `display_names` those of apps."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     cost_centers: Mapping[str, str] = field(default_factory=dict)
+    display_names: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, model: str | None, deployment: str | None) -> str | None:
         """The model of a call that may be known by its deployment only."""
@@ -35,7 +39,7 @@ class Names:
         return value
 
 
-def narrowed(query: UsageQuery, names: Names, allowed: Collection[str] | None = None) -> UsageQuery:
+def narrowed(query: UsageQuery, names: Names, allowed: Collection[str] | None) -> UsageQuery:
     """The question, of the apps only that its filters and its caller (`allowed`, None for all) leave: the one place
     that says so, before anything is read."""
     apps = query.filters.get("app")

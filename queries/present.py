@@ -1,17 +1,20 @@
-"""An answer as JSON or CSV. Pure."""
+"""An answer as JSON, and rows as CSV or as lines of JSON. Pure."""
 
 import csv
 import io
 import json
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from queries.answer import FIGURES, Answer, flat
 from queries.buckets import zone_text
 from queries.compare import change
+from queries.question import UsageQuery
 from queries.spans import source_of
 
-CSV_TYPE = "text/csv; charset=utf-8"
-JSON_TYPE = "application/json"
+CSV_TYPE: Final = "text/csv; charset=utf-8"
+JSON_TYPE: Final = "application/json"
+NDJSON_TYPE: Final = "application/x-ndjson"
 
 
 def as_json(answer: Answer, next_cursor: str | None = None) -> str:
@@ -54,16 +57,26 @@ def _previous(answer: Answer) -> dict[str, Any]:
     return {"previous": previous, "change": change(answer.totals, before.totals)}
 
 
-def as_csv(answer: Answer) -> str:
-    """The rows as CSV (RFC 4180) with one header line; nested values become columns such as `latency_ms_p50`."""
+def as_ndjson(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Each row as a line of JSON, as it stands in `as_json`."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def as_csv(query: UsageQuery, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV; nested values become columns such as `latency_ms_p50`."""
+    beside = ("previous", "change") if query.compare else ()
+    header = ["start", *query.group_by, *FIGURES, *(f"{of}_{name}" for of in beside for name in FIGURES)]
+    # All but names is figures: an amount that fell begins with a minus, and is no formula.
+    return csv_text(header, (flat(row) for row in rows), query.group_by)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, Any]], texts: Sequence[str]) -> str:
+    """CSV (RFC 4180) with one header line; nulls are empty. `texts` are the columns whose text others chose."""
     text = io.StringIO()
-    beside = ("previous", "change") if answer.previous is not None else ()
-    header = ["start", *answer.query.group_by, *FIGURES, *(f"{of}_{name}" for of in beside for name in FIGURES)]
     writer = csv.DictWriter(text, header, lineterminator="\r\n")
     writer.writeheader()
-    names = answer.query.group_by  # all else is figures: an amount that fell begins with a minus, and is no formula
-    for row in answer.rows:
-        writer.writerow({name: _cell(value) if name in names else value for name, value in flat(row).items()})
+    for row in rows:
+        writer.writerow({**row, **{name: _cell(row[name]) for name in texts}})
     return text.getvalue()
 
 

@@ -1,13 +1,14 @@
 """The prices for a question: the operator's own, read from their table, before the catalogue's."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from ledger.directory import Directory
 from ledger.versions import Versions
 from prices.book import PriceBook
 from prices.catalogue import Catalogue
-from prices.entry import stored_entry
+from prices.entry import PriceEntry, stored_entry
 from queries.names import Names
 from queries.question import UsageQuery
 from queries.spans import months
@@ -21,11 +22,13 @@ class Pricing:
         self._catalogue = catalogue
         self._directory = directory
 
-    async def book(self) -> PriceBook:
-        """The prices as they are now. Raises StoreBusy, and SettingsError if the catalogue lacks a provider."""
+    async def book(self, keep: Callable[[PriceEntry], bool] = lambda _: True) -> PriceBook:
+        """The prices as they are now, of the operator's own those to `keep`. Raises StoreBusy, and SettingsError if the
+        catalogue lacks a provider."""
         if self._catalogue and not self._catalogue.version:
             await asyncio.to_thread(self._catalogue.load)  # a second, in which the app goes on collecting
-        return PriceBook({found.id: stored_entry(found.document) for found in await self._own.all()}, self._catalogue)
+        own = {found.id: stored_entry(found.document) for found in await self._own.all()}
+        return PriceBook({name: entry for name, entry in own.items() if keep(entry)}, self._catalogue)
 
     async def cut(self, query: UsageQuery, book: PriceBook, names: Names) -> UsageQuery:
         """The question with the edges at which prices of its models change. Raises StoreBusy."""

@@ -14,6 +14,7 @@ from models.errors import QueryError
 from models.event import parse_rfc3339
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
 from queries.buckets import GRANULARITIES, UTC_ZONE, Granularity, hour_before, zone_named
+from queries.parameters import GROUPS, MAX_FILTER_VALUES, UsageParameters
 
 Word = TypeVar("Word", bound=str)
 Parameters = Mapping[str, Sequence[str]]
@@ -24,28 +25,11 @@ PLATFORM_PARAMETERS: Final = ("code", "clientId")
 
 DEFAULT_RANGE: Final = timedelta(hours=24)
 FIRST_YEAR, LAST_YEAR = 2000, 2100
-MAX_FILTER_VALUES = 100
 MAX_LISTED: Final = 12
 """Possible values that a message lists; of more it names the nearest."""
 HOUR: Final = timedelta(hours=1)
 RESOLUTION: Final = timedelta(microseconds=1)
 
-GROUPS: Final = ("app", "model", "cost_center", *DIMENSIONS)
-"""What usage can be grouped and filtered by."""
-PARAMETERS: Final = (
-    "from",
-    "to",
-    "tz",
-    "granularity",
-    "group_by",
-    "order_by",
-    "limit",
-    "cursor",
-    "format",
-    "fill",
-    "compare",
-)
-"""Of `/api/usage`, beside a filter for each of GROUPS."""
 START: Final = "start"
 """Rows in the order of time, then of their groups."""
 
@@ -93,11 +77,11 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
 
     A range that does not lie on full hours is widened to them; the answer says which range it covers.
     """
-    refuse_unknown(parameters, (*PARAMETERS, *GROUPS))
+    refuse_unknown(parameters, UsageParameters.names())
     name = single(parameters, "tz")
     zone = UTC_ZONE if name is None else zone_named(name)
     start, end = time_range(parameters, now, terms.max_days, DEFAULT_RANGE, zone)
-    compare = one_of(parameters, "compare", ("previous",), "") == "previous"
+    compare = one_of(parameters, "compare", UsageParameters.choices("compare"), "") == "previous"
     beside = [f"{of}_{name}" for of in ("change", "previous") for name in terms.figures] if compare else []
     orders = [f"{sign}{name}" for name in (START, *terms.figures, *beside) for sign in ("", "-")]
     order_by = one_of(parameters, "order_by", orders, START)
@@ -106,14 +90,14 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
     return UsageQuery(
         start=start,
         end=end,
-        granularity=one_of(parameters, "granularity", GRANULARITIES, "hour"),
+        granularity=one_of(parameters, "granularity", GRANULARITIES, UsageParameters.default("granularity")),
         group_by=group_by,
         filters=filters,
         zone=zone,
         order_by=order_by.removeprefix("-"),
         descending=order_by.startswith("-"),
         limit=number(parameters, "limit", terms.max_rows),
-        fill=one_of(parameters, "fill", ("zero",), "") == "zero",
+        fill=one_of(parameters, "fill", UsageParameters.choices("fill"), "") == "zero",
         compare=compare,
         from_calls=tuple(name for name in DIMENSIONS if name in (*group_by, *filters) and name not in terms.dimensions),
     )

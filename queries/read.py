@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from ledger.directory import Directory
-from ledger.rows import as_aggregate, call_of, partition_key
+from ledger.rows import as_aggregate, call_of, partition_keys
 from ledger.store import Entity, Store
 from models.errors import QueryError
 from queries.question import UsageQuery
@@ -50,19 +51,25 @@ class UsageReader:
             self._refuse_many_days(query, calls)
             await refuse_purged(self._directory, self._bounds, calls[0].start, now)
         apps = await self._apps(query, {span.month for span in needed})
-        requests = sum(len(apps[span.month]) for span in needed)
+        requests = sum(sum(apps[span.month].values()) for span in needed)
         if requests > self._bounds.max_requests:
             raise _too_much(f"{requests} ranges of rows", f"the most is {self._bounds.max_requests}")
-        return await self._read(((app, span) for span in needed for app in apps[span.month]), take)
+        places = (
+            (app, partition, span)
+            for span in needed
+            for app, parts in apps[span.month].items()
+            for partition in partition_keys(app, span.month, parts)
+        )
+        return await self._read(places, take)
 
-    async def _read(self, requests: Iterable[tuple[str, Span]], take: TakeRow) -> int:
+    async def _read(self, requests: Iterable[tuple[str, str, Span]], take: TakeRow) -> int:
         rows = calls = 0
 
-        async def one(request: tuple[str, Span]) -> None:
+        async def one(request: tuple[str, str, Span]) -> None:
             nonlocal rows, calls
-            app, span = request
+            app, partition, span = request
             first, after = span.row_keys
-            async for row in self._usage.range(partition_key(app, span.month), first, after, times=span.times):
+            async for row in self._usage.range(partition, first, after, times=span.times):
                 rows += 1
                 if rows > self._bounds.max_entities:
                     raise _too_much(f"more than {self._bounds.max_entities} rows of the table")
@@ -79,13 +86,13 @@ class UsageReader:
         await each(requests, one, self._concurrency)
         return rows
 
-    async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, list[str]]:
-        """The apps to ask for in each month: those of the filter, else all that had calls."""
-        if "app" in query.filters:
-            return dict.fromkeys(months, sorted(query.filters["app"]))
+    async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, dict[str, int]]:
+        """The apps to ask for in each month, each with the number of its partitions: those that had calls, of the
+        filter's if there is one."""
         ordered = sorted(months)
-        found = await asyncio.gather(*(self._directory.apps(month) for month in ordered))
-        return dict(zip(ordered, found, strict=True))
+        wanted = query.filters.get("app")
+        of_month = self._directory.apps if wanted is None else partial(self._directory.some_apps, apps=wanted)
+        return dict(zip(ordered, await asyncio.gather(*map(of_month, ordered)), strict=True))
 
     def _refuse_many_days(self, query: UsageQuery, calls: Sequence[Span]) -> None:
         days = len({day for span in calls for day in _days(span)})

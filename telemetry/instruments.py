@@ -25,6 +25,7 @@ REASON: Final = "usage_collector.reason"
 USAGE_STATE: Final = "usage_collector.usage_state"
 MISSING_REASON: Final = "usage_collector.missing_reason"
 KIND: Final = "usage_collector.kind"
+ODDITY: Final = "usage_collector.oddity"
 ENDPOINT: Final = "usage_collector.endpoint"
 STATUS: Final = "http.response.status_code"
 ERROR: Final = "error.type"
@@ -54,6 +55,9 @@ COUNTED = Metric(
 )
 CORRECTED = Metric(
     "usage_collector.calls.corrected", "counter", "{call}", "Calls whose usage came after they were counted", (APP,)
+)
+ODD = Metric(
+    "usage_collector.calls.odd", "counter", "{call}", "Calls counted whose numbers or time cannot be right", (ODDITY,)
 )
 TOKENS = Metric("usage_collector.tokens", "counter", "{token}", "Tokens counted, by kind", (KIND, APP))
 TRANSACTIONS = Metric(
@@ -102,6 +106,7 @@ METRICS: Final = (
     DEAD_LETTERS,
     COUNTED,
     CORRECTED,
+    ODD,
     TOKENS,
     TRANSACTIONS,
     REQUESTS,

@@ -10,7 +10,7 @@ from ledger.commit import CommitReport
 from models.batch_report import BatchReport
 from models.call import Call
 from models.dead_letter import DeadLetter
-from models.measures import measures_of
+from models.measures import CLAMPED, ODDITIES, measures_of
 from models.usage import ESTIMATED_KINDS, TOKEN_KINDS
 from telemetry.instruments import (
     APP,
@@ -32,6 +32,8 @@ from telemetry.instruments import (
     LAG_EVENTS,
     METRICS,
     MISSING_REASON,
+    ODD,
+    ODDITY,
     OUTCOME,
     PARTITION,
     PENDING_AGE,
@@ -112,6 +114,7 @@ class Telemetry:
         for (state, reason, app), number in states.items():
             attributes = {USAGE_STATE: state, **({MISSING_REASON: reason} if reason else {})}
             self._add(COUNTED, number, attributes | _app_attribute(app))
+        self._oddities(calls, ODDITIES)
         self._tokens(calls)
 
     def _corrected(self, calls: Sequence[Call]) -> None:
@@ -119,7 +122,13 @@ class Telemetry:
         they add is all of theirs; an estimate stays counted as one."""
         for app, number in Sums(self._app(call) for call in calls).items():
             self._add(CORRECTED, number, _app_attribute(app))
+        self._oddities(calls, [oddity for oddity in ODDITIES if oddity != CLAMPED])  # its time was there before
         self._tokens(calls)
+
+    def _oddities(self, calls: Sequence[Call], oddities: Iterable[str]) -> None:
+        measures = [measures_of(call) for call in calls]
+        for oddity in oddities:
+            self._add(ODD, sum(each.get(oddity, 0) for each in measures), {ODDITY: oddity})
 
     def _tokens(self, calls: Sequence[Call]) -> None:
         tokens: Sums[tuple[str, str]] = Sums()

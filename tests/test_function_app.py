@@ -10,17 +10,23 @@ from typing import Any
 
 import pytest
 
+from api.access import NEEDS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def _functions(gateway_logs_hub: str = "gateway-logs") -> dict[str, dict[str, Any]]:
+def _functions(
+    gateway_logs_hub: str = "gateway-logs", *, sign_in: str = "", marker: str = ""
+) -> dict[str, dict[str, Any]]:
     """By name. Asked once: get_functions takes a second call for functions of the same names."""
     spec = spec_from_file_location("function_app", ROOT / "function_app.py")
     assert spec is not None and spec.loader is not None
     function_app = module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWAY_LOGS_HUB", gateway_logs_hub)
+        patch.setenv("AUTHENTICATION", sign_in)
+        patch.setenv("WEBSITE_AUTH_ENABLED", marker)
         spec.loader.exec_module(function_app)
     return {
         str(function.get_function_name()): {"bindings": json.loads(str(function))["bindings"], "function": function}
@@ -60,9 +66,10 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits(name: str) -> No
     }
 
 
-def test_the_timer_settles_what_waits_every_minute() -> None:
-    (timer,) = _functions()["settle_pending"]["bindings"]
-    assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 * * * * *")
+@pytest.mark.parametrize(("name", "schedule"), [("settle_pending", "0 * * * * *"), ("purge_calls", "0 */10 * * * *")])
+def test_timers_settle_what_waits_every_minute_and_purge_what_is_old_every_ten(name: str, schedule: str) -> None:
+    (timer,) = _functions()[name]["bindings"]
+    assert (timer["type"], timer["schedule"]) == ("timerTrigger", schedule)
 
 
 def test_the_routes_are_those_of_the_api() -> None:
@@ -77,14 +84,60 @@ def test_the_routes_are_those_of_the_api() -> None:
     }
     assert {route: methods for route, (methods, _) in routes.items()} == {
         **dict.fromkeys(
-            ("usage", "calls", "calls/{request_id}", "apps", "models", "prices", "health", "metrics"), "GET"
+            (
+                "usage",
+                "calls",
+                "calls/{request_id}",
+                "apps",
+                "models",
+                "prices",
+                "health",
+                "metrics",
+                "openapi.json",
+                "docs",
+            ),
+            "GET",
         ),
-        **dict.fromkeys(("dead-letters", "dead-letters/{id}"), "GET"),
+        **dict.fromkeys(("dead-letters", "dead-letters/{id}", "openapi.json", "docs"), "GET"),
+        **dict.fromkeys((f"v1/organization/usage/{kind}" for kind in ("completions", "embeddings")), "GET"),
+        "v1/organization/costs": "GET",
         **dict.fromkeys(("apps/{app}", "models/{deployment}"), "GET,PUT"),
         "prices/{id}": "GET,PUT,DELETE",
         **dict.fromkeys(("events", "dead-letters/redrive"), "POST"),
     }
     assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
+
+
+def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {
+        name: str(binding["authLevel"]).rsplit(".", 1)[-1].lower()
+        for name, each in functions.items()
+        for binding in each["bindings"]
+        if binding["type"] == "httpTrigger"
+    }
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "marker"), [("", ""), ("app_service", ""), ("app_service", "False"), ("", "True"), ("easy", "True")]
+)
+def test_a_function_asks_for_a_key_unless_callers_sign_in(sign_in: str, marker: str) -> None:
+    levels = _levels(_functions(sign_in=sign_in, marker=marker))
+    assert {name: level for name, level in levels.items() if level != "function"} == {"health": "anonymous"}
+
+
+def test_who_signs_in_needs_no_key_beside_the_token() -> None:
+    """The host would ask for both (github.com/Azure/azure-functions-host, issue 11394)."""
+    assert set(_levels(_functions(sign_in="app_service", marker="True")).values()) == {"anonymous"}
+
+
+def test_every_method_of_a_route_has_a_rule_who_may() -> None:
+    methods = {
+        name: {str(method).rsplit(".", 1)[-1] for method in binding["methods"]}
+        for name, each in _functions().items()
+        for binding in each["bindings"]
+        if binding["type"] == "httpTrigger"
+    }
+    assert methods == {endpoint: set(needs) for endpoint, needs in NEEDS.items()}
 
 
 def test_it_imports_without_settings_and_without_the_api() -> None:
@@ -97,7 +150,31 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "18"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "23"), done.stderr
+
+
+def _loaded(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after it, without the standard library's."""
+    script = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {module for module in done.stdout.split() if module.split(".")[0] not in sys.stdlib_module_names}
+
+
+def test_the_host_learns_the_functions_without_loading_what_they_need() -> None:
+    more = _loaded("import function_app") - _loaded("import azure.functions")
+    assert {module.split(".")[0] for module in more} == {"function_app", "settings", "models"}
+
+
+HEAVY = (
+    *("genai_prices", "bpe_openai", "azure.eventhub", "azure.identity", "azure.monitor", "opentelemetry.sdk"),
+    *("api", "queries", "prices.book", "prices.entry", "hub_sender", "hub_state", "hub_reader", "telemetry.export"),
+)
+
+
+def test_the_first_event_loads_only_what_counting_needs() -> None:
+    loaded = _loaded("import function_app, collectors.hub, pipeline, services")
+    assert {"ledger.commit", "collectors.collect", "azure.data.tables.aio"} <= loaded
+    assert loaded & set(HEAVY) == set()
 
 
 def test_host_json_gives_every_event_hubs_value() -> None:

@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redrive": {"models", "collectors", "ledger", "services"},
     "api": {"models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo"},
     "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
-    "function_app": {"collectors", "pipeline", "services", "api", "backlog"},
+    "usage_cli": set(),
+    "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog"},
 }
 """What each package or module of the app may import of the others. `local`, `tests` and `benchmarks` may import all."""
 
@@ -33,9 +34,9 @@ ONLY_HERE = {
     "azure.functions": {"function_app.py"},
     "azure.data.tables.aio": {"ledger/store.py", "services.py"},
     "azure.eventhub": {"hub_sender.py", "hub_state.py", "hub_reader.py"},
-    "azure.identity": {"services.py"},
+    "azure.identity": {"services.py", "usage_cli/client.py"},
     "genai_prices": {"prices/catalogue.py"},
-    "os": {"services.py", "function_app.py", "commands/__main__.py"},
+    "os": {"services.py", "function_app.py", "commands/__main__.py", "usage_cli/__main__.py"},
 }
 """What only these files of the app may import: bindings, tables and the environment each have one place."""
 

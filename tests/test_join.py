@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import services as app_services
 from ledger import pending as pending_table
+from ledger import settle as ledger_settle
 from ledger.pending import Pending
 from ledger.rows import call_of, sums_of
 from ledger.store import Row, StoreBusy, TableStore
@@ -238,7 +239,11 @@ class Delivery(NamedTuple):
 
 
 TELLS = ["policy+llm_log", "gateway_log+llm_log", "policy+gateway_log+llm_log", "whole+llm_log", "policy", "llm_log"]
-TELLS += ["gateway_log", "whole", "whole+gateway_log+llm_log"]
+TELLS += ["gateway_log", "whole", "whole+gateway_log+llm_log", "other+policy+llm_log", "nameless+policy+llm_log"]
+TELLS += ["nameless+gateway_log+llm_log", "nameless+other+gateway_log", "other+whole+nameless", "nameless"]
+OWNERS = {"whole": "app-1", "policy": "app-1", "other": "sub-2", "gateway_log": "sub-1"}
+USAGE = {"whole": 0, "other": 1000, "nameless": 2000, "llm_log": 3000}
+"""Who tells usage, in the order in which it is believed if the caller's own record has none; and how much more."""
 
 
 def traffic(seed: int, calls: int) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -253,19 +258,22 @@ def traffic(seed: int, calls: int) -> tuple[list[dict[str, Any]], Counter[str]]:
         for kind in kinds:
             match kind:
                 case "llm_log":
-                    record = llm_log(call, prompt, number)
-                case "whole":
-                    usage = {"prompt_tokens": prompt, "completion_tokens": number, "total_tokens": prompt + number}
-                    record = usage_event(request_id=call, usage=usage)
+                    record = llm_log(call, prompt + USAGE[kind], number)
+                case "whole" | "other" | "nameless":
+                    usage = {"prompt_tokens": prompt + USAGE[kind], "completion_tokens": number}
+                    app = "app-1" if kind == "whole" else None
+                    subscription = "sub-2" if kind == "other" else None
+                    names = {"app_id": app, "subscription_id": subscription, "product_id": None}
+                    record = usage_event(request_id=call, usage=usage, **names)
                 case "policy":
                     record = policy(call)
                 case _:
                     record = gateway_log(call)
             records += [record] * random_.choice([1, 1, 1, 2, 3])
-        owner = "app-1" if {"policy", "whole"} & set(kinds) else "sub-1" if "gateway_log" in kinds else "unattributed"
+        owner = next((app for kind, app in OWNERS.items() if kind in kinds), "unattributed")
         apps[owner] += 1
-        usage_known = bool({"llm_log", "whole"} & set(kinds))
-        apps[f"{owner}:tokens"] += prompt + number if usage_known else 0
+        usage_known = next((more for kind, more in USAGE.items() if kind in kinds), None)
+        apps[f"{owner}:tokens"] += prompt + number + usage_known if usage_known is not None else 0
     random_.shuffle(records)
     return records, apps
 
@@ -275,7 +283,7 @@ def shuffled(deliveries: Sequence[list[RawEvent]], seed: int) -> list[list[RawEv
 
 
 async def assert_counted(found: Services, expected: Counter[str]) -> None:
-    for app in ("app-1", "sub-1", "unattributed"):
+    for app in ("app-1", "sub-1", "sub-2", "unattributed"):
         calls = await counted(found, app)
         assert len(calls) == expected[app], app
         assert sum(call.usage.total_tokens or 0 for call in calls.values()) == expected[f"{app}:tokens"], app
@@ -319,9 +327,9 @@ async def test_any_order_cut_replay_and_settlement_gives_the_same_totals(
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=4)
+@settings(max_examples=3)
 async def test_parallel_deliveries_and_the_timer_at_the_same_time_count_once(azurite: Azurite, seed: int) -> None:
-    records, expected = traffic(seed, 20)
+    records, expected = traffic(seed, 12)
     deliveries = batches(records, seed)
     async with running(azurite) as found:
         processes = [again(found) for _ in range(3)]
@@ -422,6 +430,58 @@ class ExactlyThere(FaultyStore):
         times: tuple[str, str] | None = None,
     ) -> AsyncIterator[Row]:
         return self._store.range(partition_key, start, end, select, times)
+
+
+async def test_the_timer_does_all_that_is_due_in_rounds_while_it_has_time(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_settle, "MAX_LISTS", 1)
+    async with running(azurite) as found:
+        for number in range(40):
+            await send(found, policy(str(UUID(int=number))), number=number)
+        monkeypatch.setattr(ledger_settle, "MAX_SECONDS", -1.0)
+        report = await settle(found, now=lambda: NOON + HOUR)
+        assert report.left_over
+        assert 0 < len(report.counted) <= 16
+        monkeypatch.setattr(ledger_settle, "MAX_SECONDS", 45.0)
+        rest = await settle(found, now=lambda: NOON + HOUR)
+        assert not rest.left_over
+        assert len(report.counted) + len(rest.counted) == 40
+
+
+async def test_logs_that_come_without_their_setting_are_warned_of(
+    azurite: Azurite, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(azurite, GATEWAY_LOGS_HUB="") as found:
+        await send(found, policy(CALL))
+        assert "GATEWAY_LOGS_HUB" not in caplog.text
+        await send(found, llm_log(CALL))
+        assert "GATEWAY_LOGS_HUB" in caplog.text
+
+
+async def test_a_guid_is_one_call_whoever_tells_of_it_and_whenever(azurite: Azurite) -> None:
+    """As when several policies of one gateway send an event, or one is sent again with the time of sending."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    of_app = usage_event(request_id=CALL, usage=usage)
+    of_subscription = usage_event(request_id=CALL.upper(), app_id=None, subscription_id="sub-1", usage=usage)
+    tomorrow = of_app | {"timestamp": "2026-11-19T12:00:00Z"}
+    for order in ([of_app, of_subscription, tomorrow], [of_subscription, of_app, tomorrow]):
+        async with running(azurite) as found:
+            for record in [*order, *order]:
+                await send(found, record)
+            assert set(await counted(found, "app-1")) == {CALL}
+            assert await counted(found, "sub-1") == {}
+
+
+async def test_who_is_known_by_the_gateways_log_alone_pays_for_a_whole_call_too(azurite: Azurite) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    nameless = usage_event(request_id=CALL, app_id=None, subscription_id=None, product_id=None, usage=usage)
+    for order in ([nameless, gateway_log(CALL)], [gateway_log(CALL), nameless]):
+        async with running(azurite) as found:
+            for record in [*order, llm_log(CALL, 1, 1), *order]:
+                await send(found, record)
+            assert (await counted(found, "sub-1"))[CALL].usage.total_tokens == 15
+            assert await counted(found, "unattributed") == {}
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])

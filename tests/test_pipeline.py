@@ -14,22 +14,22 @@ import services as app_services
 from ledger import dead_letters
 from ledger.store import Entity, TableStore
 from local.azurite import Azurite
-from models.origin import RawEvent
-from pipeline import ingest
+from models.origin import RawEvent, Redriven
+from pipeline import ingest, purge
 from services import Services
 from tests.support.events import NOON, raw_event, usage_event
 from tests.support.ledger import sums_by_level
 
 
 @asynccontextmanager
-async def running(azurite: Azurite) -> AsyncIterator[Services]:
+async def running(azurite: Azurite, **changes: str) -> AsyncIterator[Services]:
     """The app's services on tables of their own."""
     environment = {
         "UsageStorage": azurite.connection_string,
         "USAGE_EVENTS_HUB": "usage-events",
         "TABLE_PREFIX": f"t{uuid4().hex[:16]}",
     }
-    found = app_services.build(environment)
+    found = app_services.build(environment | changes)
     try:
         yield found
     finally:
@@ -93,6 +93,28 @@ async def test_a_call_older_than_the_retention_is_set_aside_as_too_old(azurite: 
         assert report is not None
         assert (report.counted, report.dead_lettered) == (0, 1)
         assert [row["reason"] for row in await set_aside(found)] == ["too_old"]
+
+
+async def test_a_retention_that_is_raised_brings_no_call_back_that_is_forgotten(azurite: Azurite) -> None:
+    """Its row is deleted, so a replay of the hub would count it once more; only a dead letter is let through."""
+    event, later = raw_event(GOOD[0]), NOON + timedelta(days=40)
+    async with running(azurite, CALL_RETENTION_DAYS="30") as found:
+        await ingest([event], found, now=lambda: NOON)
+        assert (await purge(found, now=lambda: later)).deleted == 1
+        again = {"CALL_RETENTION_DAYS": "365", "TABLE_PREFIX": found.settings.table_prefix}
+    async with running(azurite, **again) as found:
+        report = await ingest([event], found, now=lambda: later)
+        assert report is not None
+        assert (report.counted, report.dead_lettered) == (0, 1)
+        [letter] = await set_aside(found)
+        assert (letter["reason"], letter["expected"]) == ("too_old", "2026-11-29T00:00:00+00:00 or later")
+        sums = await sums_by_level(found.usage, "app-1|202611")
+        assert sums["m"]["calls"] == 1
+        missed = raw_event(GOOD[1], sequence_number=2)
+        redriven = Redriven(missed.origin, 0, 1, None, None, whole=True)
+        report = await ingest([missed._replace(redriven=redriven)], found, now=lambda: later)
+        assert report is not None
+        assert report.counted == 1
 
 
 async def test_no_message_content_is_stored_or_logged(azurite: Azurite, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import redrive as module
 from collectors.dialects import multiapp_logging
 from ledger.dead_letters import DeadLetters, Wanted
+from ledger.store import Refused, Write
 from local.azurite import Azurite
 from local.eventhubs import EventHubsEndpoint
 from models.batch_report import BatchReport
@@ -22,7 +23,7 @@ from redrive import Redrive, redrive, redrive_wanted
 from services import Services, build
 from tests.queries.filled import environment
 from tests.support.events import NOON, raw_event, usage_event
-from tests.support.faulty import FaultyStore, at
+from tests.support.faulty import FaultyStore, at, never
 from tests.support.hub import WatchedHub, watched
 from tests.support.ledger import no_wait, sums_by_level
 
@@ -240,6 +241,32 @@ async def test_a_row_that_the_tables_refuse_is_set_aside_with_its_record(app: Se
     assert (await take(app, *await sent(hub))).counted == 1
     assert await ids(app) == []
     assert await calls(app) == 3
+
+
+async def test_each_half_of_a_call_that_the_tables_refuse_is_set_aside(app: Services, hub: WatchedHub) -> None:
+    """Each is its own letter: a redrive of one that took the other for done would lose it."""
+    counts = {"promptTokens": 10, "completionTokens": 5, "totalTokens": 15}
+    names = {"correlationId": "call", "modelName": "gpt-4o", "deploymentName": "chat"}
+    log = {"time": "2026-11-20T12:00:00Z", "category": "GatewayLlmLogs", "properties": names | counts}
+    event = raw_event([usage_event(request_id="call", usage=None, usage_source="gateway_log"), log])
+    store = app.pending.store
+    app.pending.store = RefusingStore(store, never)
+    assert (await take(app, event)).dead_lettered == 2
+    assert [kept.letter.position for kept in await letters(app)] == [0, 1]
+    app.pending.store = store
+    await redrive(await ids(app), app)
+    first, second = await sent(hub)
+    assert (await take(app, second)).pending == 1
+    assert (await take(app, first)).counted == 1
+    assert await letters(app) == []
+    assert await calls(app) == 1
+
+
+class RefusingStore(FaultyStore):
+    """Of a service that takes no row."""
+
+    async def submit(self, writes: Sequence[Write]) -> list[str]:
+        raise Refused("400 InvalidInput")
 
 
 async def test_between_counting_and_removing_nothing_is_lost(app: Services, hub: WatchedHub) -> None:

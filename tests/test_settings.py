@@ -140,7 +140,8 @@ def _read_by_settings() -> set[str]:
         for call in readers
         if isinstance(call.args[0], ast.Constant)
         and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ("text", "required", "number", "names", "dimensions", "matching")
+        and call.func.attr
+        in ("text", "required", "number", "names", "dimensions", "matching", "one_of", "app_partitions")
     } | {*HOST_SETTINGS}
 
 
@@ -162,3 +163,12 @@ def test_the_sample_holds_the_defaults() -> None:
 def test_every_setting_that_a_binding_names_is_in_the_sample() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
     assert set(re.findall(r"%(\w+)%", (ROOT / "function_app.py").read_text())) <= set(sample)
+
+
+def test_app_partitions_are_numbers_by_app() -> None:
+    needed = {"UsageStorage": "UseDevelopmentStorage=true", "USAGE_EVENTS_HUB": "usage-events"}
+    found = Settings.from_environment(needed | {"APP_PARTITIONS": "chat=8, a=b=2"})
+    assert found.app_partitions == {"chat": 8, "a=b": 2}
+    for wrong in ("chat", "chat=0", "chat=65", "=3", "chat=x"):
+        with pytest.raises(SettingsError, match="APP_PARTITIONS has"):
+            Settings.from_environment(needed | {"APP_PARTITIONS": wrong})

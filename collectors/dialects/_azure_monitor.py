@@ -41,14 +41,15 @@ def is_log(record: Record) -> bool:
     return stands and bool(category(record))
 
 
-def flat(record: Record, names: Iterable[str]) -> Record:
+def flat(record: Record, names: Iterable[str], texts: Iterable[str] = ()) -> Record:
     """The members of these names, wherever and in whatever case they stand: of `properties` those that say something,
-    else those beside it."""
+    else those beside it. Of `texts` one that is no text is as if it were not there: the call is worth more."""
     found = _lower(record)
     for name, value in _lower(members.document(found.get("properties"))).items():
         if name not in found or value not in (None, "", NO_ID):
             found[name] = value
-    return {name: found[name.lower()] for name in names if name.lower() in found}
+    told = {name: found[name.lower()] for name in names if name.lower() in found}
+    return {name: value for name, value in told.items() if name not in texts or isinstance(value, str)}
 
 
 def _lower(record: Record) -> Record:

@@ -25,7 +25,8 @@ NAMES: Final = {"response_model": "modelName", "deployment": "deploymentName", "
 OF_A_ROW: Final = frozenset({*COUNTS, "modelName", "deploymentName", "requestId", "sequenceNumber"})
 MEMBERS: Final = (*OF_A_ROW, CALL_ID, "region", "time", "timeGenerated")
 TEXTS: Final = frozenset(MEMBERS)
-OF_ANY: Final = (CALL_ID, "promptTokens", "completionTokens")
+OPTIONAL: Final = frozenset({*NAMES.values(), "requestId"})
+OF_ANY: Final = (CALL_ID, "promptTokens", "completionTokens", "timeGenerated")
 """What tells a row from all else where it does not state its category, as in the answer of a query."""
 
 
@@ -37,7 +38,7 @@ def recognises(record: dict[str, Any]) -> bool:
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     """One row, None if it tells neither what was used nor what answered."""
-    told = monitor.flat(record, MEMBERS)
+    told = monitor.flat(record, MEMBERS, OPTIONAL)
     if OF_A_ROW.isdisjoint(told):  # rows written otherwise than we know are not taken for probes
         raise BadRecord(MISSING_FIELD, COUNTS[0], "the tokens that were used", "nothing")
     usage = _usage(told)

@@ -33,10 +33,13 @@ NAMES: Final = {
     "client_ip": "callerIpAddress",
     "region": "region",
 }
+DECIDING: Final = ("apimSubscriptionId", "productId", "method", "url", "backendUrl")
+"""Who pays, and whether a model was asked: what is no text here is no call."""
+OPTIONAL: Final = frozenset({*NAMES.values(), "lastErrorSource", "lastErrorReason", "location"}).difference(DECIDING)
 MEMBERS: Final = (
-    *NAMES.values(),
-    *(CALL_ID, "method", "url", "backendUrl", "responseCode", "totalTime", "durationMs", "time", "timeGenerated"),
-    *("lastError", "lastErrorSource", "lastErrorReason", "location"),
+    *OPTIONAL,
+    *DECIDING,
+    *(CALL_ID, "responseCode", "totalTime", "durationMs", "time", "timeGenerated", "lastError"),
 )
 TEXTS: Final = frozenset({*MEMBERS, "source", "reason"}) - {"lastError"}
 MAX_STATUS: Final = 999
@@ -71,7 +74,7 @@ def recognises(record: dict[str, Any]) -> bool:
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     """One request, None if it asked no model."""
-    told = monitor.flat(record, MEMBERS)
+    told = monitor.flat(record, MEMBERS, OPTIONAL)
     method = members.text(told, "method")
     url, backend = (members.text(told, name) or "" for name in ("url", "backendUrl"))
     paths = [_path(each) for each in (url, backend) if each]
@@ -119,7 +122,7 @@ def _deployment(paths: list[str]) -> str | None:
 
 
 def _error(told: dict[str, Any]) -> dict[str, str | None] | None:
-    stated = members.document(told.get("lastError"))
+    stated = monitor.flat(members.document(told.get("lastError")), ("source", "reason"), ("source", "reason"))
     source = members.text(stated, "source") or members.text(told, "lastErrorSource")
     reason = members.text(stated, "reason") or members.text(told, "lastErrorReason")
     return {"source": source, "reason": reason} if source or reason else None

@@ -47,9 +47,7 @@ class Reply:
 
 async def ask(endpoint: str, parameters: Parameters | str = "", headers: Mapping[str, str] | None = None) -> Reply:
     """GET /api/{endpoint}. A string is sent as the query string that it is."""
-    query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
-    url = f"https://usage.example.net/api/{endpoint}" + (f"?{query}" if query else "")
-    return await _answer(endpoint, func.HttpRequest("GET", url, headers=headers, params={}, route_params={}, body=b""))
+    return await send(endpoint, endpoint, parameters, headers=headers)
 
 
 async def ask_one(
@@ -63,22 +61,31 @@ async def ask_one(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """A request to /api/{path}/{part}, with `part` under `name` in the route. What is no bytes is sent as JSON."""
-    query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
-    url = f"https://usage.example.net/api/{path}/{quote(part, safe='')}" + (f"?{query}" if query else "")
-    sent = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = func.HttpRequest(method, url, headers=headers, params={}, route_params={name: part}, body=sent)
-    return await _answer(endpoint, request)
+    """A request to /api/{path}/{part}, with `part` under `name` in the route."""
+    whole = f"{path}/{quote(part, safe='')}"
+    return await send(endpoint, whole, parameters, method=method, route={name: part}, body=body, headers=headers)
 
 
 async def post(body: object, headers: Mapping[str, str] | None = None) -> Reply:
-    """POST /api/events. Bytes are sent as they are, anything else as JSON."""
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    url = "https://usage.example.net/api/events"
-    request = func.HttpRequest("POST", url, headers=headers, params={}, route_params={}, body=sent)
-    return await _answer("events", request)
+    """POST /api/events."""
+    return await send("events", "events", method="POST", body=b"null" if body is None else body, headers=headers)
 
 
-async def _answer(endpoint: str, request: func.HttpRequest) -> Reply:
+async def send(
+    endpoint: str,
+    path: str,
+    parameters: Parameters | str = "",
+    *,
+    method: str = "GET",
+    route: Mapping[str, str] | None = None,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """A request to /api/{path}, with the parts of the route as the host decodes them. Bytes are sent as they are, no
+    body for None, anything else as JSON."""
+    query = parameters if isinstance(parameters, str) else urlencode(parameters, doseq=True)
+    url = f"https://usage.example.net/api/{path}" + (f"?{query}" if query else "")
+    sent = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = func.HttpRequest(method, url, headers=headers, params={}, route_params=route or {}, body=sent)
     response: func.HttpResponse = await getattr(function_app, endpoint)(request)
     return Reply(response.status_code, response.headers, response.get_body().decode(response.charset))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,10 @@ from tests.api.conftest import Configure
 from tests.queries.filled import fill
 from tests.support.events import usage_event
 
-NOTHING_ENTERED = dict.fromkeys(("display_name", "owner", "cost_center", "etag"))
+NOTHING_ENTERED: dict[str, Any] = {
+    **dict.fromkeys(("display_name", "owner", "cost_center", "etag")),
+    "readers": [],
+}
 JANUARY_TO_MARCH = "from=2024-01-01T00:00:00Z&to=2024-04-01T00:00:00Z"
 
 

@@ -54,7 +54,7 @@ async def test_the_months_sums_are_those_of_the_tables(configure: Configure, hub
     await count(
         found,
         usage_event(),
-        usage_event(app_id="other", usage={"prompt_tokens": 1, "completion_tokens": 2}, status=500),
+        usage_event(app_id="other", usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}, status=500),
         usage_event(usage=None, stream=True),
         usage_event(usage=None, status=499),
     )
@@ -73,6 +73,8 @@ async def test_the_months_sums_are_those_of_the_tables(configure: Configure, hub
     assert told["usage_collector_month_missing_calls", (MONTH, "client_disconnected")] == 1
     assert told["usage_collector_month_missing_calls", (MONTH, "truncated")] == 0
     assert told["usage_collector_month_failed_calls", (MONTH,)] == 2
+    assert told["usage_collector_month_odd_calls", (MONTH, "disagreeing_totals")] == 1
+    assert told["usage_collector_month_odd_calls", (MONTH, "exceeding_parts")] == 0
     assert told["usage_collector_month_coverage_ratio", (MONTH,)] == 0.5
     asked = (await ask("usage", f"from={MONTH}-01T00:00:00Z&granularity=total")).json
     assert asked["totals"]["total_tokens"] == told["usage_collector_month_tokens", ("total_tokens", MONTH)]
@@ -139,8 +141,9 @@ async def test_a_part_that_does_not_answer_is_told_and_the_others_are_there(
 
 
 async def test_more_rows_than_may_be_read_leave_the_sums_out(configure: Configure, hub: dict[str, str]) -> None:
-    found = await configure(**hub, QUERY_MAX_ENTITIES="1000")
-    await count(found, *(usage_event(response_model=f"model-{number}") for number in range(1001)))
+    found = await configure(**hub)
+    object.__setattr__(found.settings, "query_max_entities", 10)  # the setting's least is 1,000
+    await count(found, *(usage_event(response_model=f"model-{number}") for number in range(11)))
     told = samples(await ask("metrics"))
     assert told["usage_collector_up", ("totals",)] == 0
     assert not any(name.startswith("usage_collector_month") for name, _ in told)

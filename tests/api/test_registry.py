@@ -36,7 +36,7 @@ class TestEntries:
         assert (await app(name)).error["code"] == "not_found"
         entry = {"display_name": "Search", "owner": "ann@example.com", "cost_center": None}
         made = await app(name, entry)
-        assert (made.status, made.json) == (201, {"app": name, **entry})
+        assert (made.status, made.json) == (201, {"app": name, **entry, "readers": []})
         again = await app(name, {"display_name": "Search 2"})
         assert (again.status, again.json["display_name"], again.json["owner"]) == (200, "Search 2", None)
         read = await app(name)
@@ -64,7 +64,7 @@ class TestEntries:
         ("body", "parameter", "told"),
         [
             ({"owners": "x"}, "owners", "did you mean owner?"),
-            ({"zzz": 1}, "zzz", "known are display_name, owner, cost_center"),
+            ({"zzz": 1}, "zzz", "known are display_name, owner, cost_center, readers"),
             ({"owner": 1}, "owner", "string"),
             ({"owner": ""}, "owner", "at least 1"),
             ({"owner": "x" * 257}, "owner", "at most 256"),

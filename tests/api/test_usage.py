@@ -485,16 +485,18 @@ class TestBounds:
         reply = await ask("usage", {**by_user, "to": "2024-03-01T01:00:00Z"})
         assert (reply.status, reply.error["code"]) == (400, "dimension_not_aggregated")
         assert "2 days" in reply.error["message"]
-        reply = await ask("usage", {**ONE_DAY, "from": "2024-01-01T00:00:00Z", "app": [f"{n}" for n in range(60)]})
+        apps = [(usage_event(timestamp="2024-02-28T12:00:00Z", app_id=f"app-{n}"), "0") for n in range(120)]
+        await fill(await configure(TABLE_PREFIX=tables, QUERY_MAX_REQUESTS="100"), apps)
+        reply = await ask("usage", {**ONE_DAY, "from": "2024-02-28T00:00:00Z", "to": "2024-03-01T00:00:00Z"})
         assert (reply.status, reply.error["code"]) == (400, "too_much_to_read")
         assert "120 ranges" in reply.error["message"]
 
     async def test_an_answer_that_takes_too_long_is_given_up(self, configure: Configure) -> None:
         found = await configure(QUERY_MAX_SECONDS="1")
 
-        async def stuck(month: str) -> list[str]:
+        async def stuck(month: str) -> dict[str, int]:
             await asyncio.Event().wait()
-            return []
+            return {}
 
         found.directory.apps = stuck  # type: ignore[method-assign]
         reply = await ask("usage")

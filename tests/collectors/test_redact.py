@@ -32,6 +32,7 @@ CONTENT_NAMES = ("messages", "prompt", "content", "input", "output", "text", "ar
 SECRET_NAMES = (
     "Ocp-Apim-Subscription-Key", "api-key", "apikey", "x-functions-key", "Authorization", "access_token", "token",
     "Cookie", "password", "client_secret", "signature", "sig", "SharedAccessKey", "connectionString", "subscriptionkey",
+    "storagekey", "refreshTokens", "passcode",
 )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ contents: st.SearchStrategy[Any] = st.sampled_from(
         {"model": MARK, "id": MARK, PROSE: 1, "n": {"type": MARK}},
         [{"type": MARK, "status": MARK}],
         json.dumps({"content": PROSE, "model": "m"}),
+        f'{{"content": "{PROSE}", "content": ""}}',
         f"data: {{{PROSE}",
         f'data: {{"choices": [{{"delta": {{"content": "{PROSE}"}}}}]}}\n\n',
     ]
@@ -104,6 +106,15 @@ plants = st.one_of(
                 json.dumps({"b": json.dumps({"a": {"api_key": SECRET}})}),
                 f"api-key: {SECRET}\r\nhost: x",
                 f'data: {{"token": "{SECRET}"}}\n\ndata: {{"api_key": "{SECRET}", "cut',
+                f"event: sk-{SECRET}\ndata: {{}}\n\n",
+                f'{{"api_key": "{SECRET}", "api_key": ""}}',
+                [{"name": "api-key", "value": SECRET}, {"key": "Authorization", "values": [SECRET]}],
+                ["host", "x", "api-key", SECRET],
+                [["api-key", SECRET]],
+                f'curl -H "api-key: {SECRET}" https://x.example',
+                f"{{'api-key': '{SECRET}'}}",
+                f"https://user:{SECRET}@x.example/a",
+                f"<api-key>{SECRET}</api-key>",
             ]
         ),
     ),
@@ -157,7 +168,7 @@ def test_no_content_and_no_secret_is_kept_whatever_is_set_aside(record: Any, how
     "text",
     [
         *("a", "key", "sk-", '"key" : ', "\\", " ", "\n", "-----BEGIN ", "eyJaaaaaa.", "bearer ", "a.b-", '"key":"'),
-        *('"key":', "eyJ", '"auth' + "a" * 60),
+        *('"key":', "eyJ", '"auth' + "a" * 60, "key: ", "a://b:c", "<key a", "aJQQJ99", "a" * 52, "key'"),
     ],
 )
 def test_looking_for_secrets_takes_no_longer_than_the_text_is(text: str) -> None:
@@ -273,6 +284,12 @@ def test_names_of_counts_and_others(name: str) -> None:
             '{"password": 55, "total_tokens": 5, "token_count": 5}',
             '{"password": …(secret), "total_tokens": 5, "token_count": 5}',
         ),
+        ('curl -H "api-key: 5e" x', 'curl -H "api-key: …(secret)" x'),
+        ("{'api-key': '5e', 'n': 5}", "{'api-key': '…(secret)', 'n': 5}"),
+        ("see https://u:5e@x/y, a@b:c", "see https://u:…(secret)@x/y, a@b:c"),
+        ("<api-key a='b'>5e</api-key>", "<api-key a='b'>…(secret)</api-key>"),
+        ("groq's gsk_" + "a" * 24, "groq's …(secret)"),
+        ("a" * 52 + "JQQJ99" + "b" * 26, "…(secret)"),
         ("nothing: to see, no = key", "nothing: to see, no = key"),
     ],
 )
@@ -286,6 +303,13 @@ def test_secrets_that_show_by_themselves(text: str, left: str) -> None:
 def letter_of(record: object, **options: Any) -> DeadLetter:
     [letter] = read(record, **{"payloads": "redacted"} | options).dead_letters
     return letter
+
+
+@pytest.mark.parametrize("secret", [f"sk-{SECRET}", f"eyJabcdefg.{SECRET}.{SECRET}"])
+def test_a_secret_that_stands_for_an_id_is_not_kept(secret: str) -> None:
+    letter = letter_of(usage_event(request_id=secret, timestamp=5))
+    assert letter.request_id is None
+    assert secret not in repr(letter)
 
 
 def test_the_culprit_is_needed_to_mend_the_record() -> None:
@@ -364,3 +388,8 @@ def test_no_estimate_is_made_of_what_is_left_of_a_text() -> None:
     again = event._replace(redriven=Redriven(event.origin, 0, 1, None, None, whole=False))
     [call] = collect([again], LONG_AGO, estimate_usage=True).calls
     assert call.usage_state == "missing"
+
+
+def test_an_event_whose_name_was_removed_stays_as_it_is() -> None:
+    once = payload({"note": "event: not one word\ndata: {}\n\n"})
+    assert json.loads(payload(json.loads(once.text)).text) == json.loads(once.text)

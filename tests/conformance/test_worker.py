@@ -35,6 +35,9 @@ PARTITION = "3"
 
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
+    "openai_completions": ("GET", "v1/organization/usage/completions", "FUNCTION"),
+    "openai_embeddings": ("GET", "v1/organization/usage/embeddings", "FUNCTION"),
+    "openai_costs": ("GET", "v1/organization/costs", "FUNCTION"),
     "calls": ("GET", "calls", "FUNCTION"),
     "call": ("GET", "calls/{request_id}", "FUNCTION"),
     "prices": ("GET", "prices", "FUNCTION"),
@@ -49,6 +52,8 @@ HTTP_FUNCTIONS = {
     "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
     "metrics": ("GET", "metrics", "FUNCTION"),
+    "openapi": ("GET", "openapi.json", "FUNCTION"),
+    "docs": ("GET", "docs", "FUNCTION"),
 }
 
 

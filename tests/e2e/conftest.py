@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-import services as app_services
-from local.parts import GATEWAY_LOGS_HUB, USAGE_HUB, running_stack
+from local.parts import running_stack
 from local.ports import find_free
 from local.progress import Display, make_console
 from local.stack_settings import StackSettings
 from services import Services
-from tests.e2e.running import Running
+from tests.e2e.running import Running, services_beside
 from tests.policies.conftest import gateway as gateway
 
 
@@ -25,8 +24,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 async def beside(stack: Running) -> AsyncIterator[Services]:
     """The app's services on the stack's tables, as another instance has them."""
-    found = app_services.build(
-        {"UsageStorage": stack.storage, "USAGE_EVENTS_HUB": USAGE_HUB, "GATEWAY_LOGS_HUB": GATEWAY_LOGS_HUB}
-    )
-    yield found
-    await found.close()
+    async with services_beside(stack) as found:
+        yield found

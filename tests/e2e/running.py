@@ -3,8 +3,8 @@
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
@@ -15,9 +15,11 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableClient
 from azure.eventhub import EventData, EventHubProducerClient
 
+import services as app_services
 from ledger.pending import TABLE, call_key
 from local.parts import GATEWAY_LOGS_HUB, USAGE_HUB, Stack
 from models.call import Call
+from services import Services
 from tests.support.events import usage_event
 
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_prompt_tokens")
@@ -55,7 +57,7 @@ class Running:
 
     def __init__(self, stack: Stack, base_url: str) -> None:
         self._stack = stack
-        self._base_url = base_url
+        self.base_url = base_url
         self._connections = ExitStack()
         self._producers: dict[str, EventHubProducerClient] = {}
         self.storage = stack.storage
@@ -79,7 +81,7 @@ class Running:
         self.send({"records": list(records)}, hub=GATEWAY_LOGS_HUB, key=key)
 
     def post(self, body: object) -> tuple[int, dict[str, Any]]:
-        with urlopen(Request(f"{self._base_url}/api/events", json.dumps(body).encode()), timeout=30) as response:
+        with urlopen(Request(f"{self.base_url}/api/events", json.dumps(body).encode()), timeout=30) as response:
             return response.status, json.load(response)
 
     def usage(self, *apps: str) -> Totals:
@@ -87,7 +89,7 @@ class Running:
         times = {"from": NOW - timedelta(days=3), "to": NOW + timedelta(days=1)}
         query = [(name, time.strftime("%Y-%m-%dT%H:%M:%SZ")) for name, time in times.items()]
         query += [("granularity", "total"), ("group_by", "app,model"), *(("app", app) for app in apps)]
-        with urlopen(f"{self._base_url}/api/usage?{urlencode(query)}", timeout=30) as response:
+        with urlopen(f"{self.base_url}/api/usage?{urlencode(query)}", timeout=30) as response:
             rows = json.load(response)["rows"]
         return without_zeros({Cell(row["app"], row["model"]): Counter({n: row[n] for n in COUNTED}) for row in rows})
 
@@ -127,3 +129,15 @@ class Running:
         while not condition() and time.monotonic() < deadline:
             self._stack.check()
             time.sleep(0.1)
+
+
+@asynccontextmanager
+async def services_beside(stack: Running) -> AsyncIterator[Services]:
+    """The app's services on the stack's tables, as another instance has them."""
+    found = app_services.build(
+        {"UsageStorage": stack.storage, "USAGE_EVENTS_HUB": USAGE_HUB, "GATEWAY_LOGS_HUB": GATEWAY_LOGS_HUB}
+    )
+    try:
+        yield found
+    finally:
+        await found.close()

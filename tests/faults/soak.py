@@ -3,8 +3,9 @@
     python -m tests.faults.soak --minutes 25 --kills 100        # what `make soak` runs; a short one is a test
 
 Two functions hosts share the partitions of two hubs, in which the halves of many calls come apart. In random order
-hosts are killed (SIGKILL) while they work, Azurite is stopped and started, connections to the hubs are cut, their
-endpoint is killed, and a host leaves and comes back, so that partitions change hands. A share of the requests to the
+hosts are killed (SIGKILL) while they work, Azurite is stopped and started, or stays away until no client waits for it
+any more and batches fail, connections to the hubs are cut, their endpoint is killed, and a host leaves and comes back,
+so that partitions change hands. A share of the requests to the
 tables fails in all ways of tests/faults/table_proxy.py. At last the hubs are deleted and made again. Then every event
 is behind the checkpoints, and the call rows, the sums and the API's answer are what was sent: per app, model and hour,
 to the token. Exit code 0 says so.
@@ -16,6 +17,7 @@ does not.
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -61,6 +63,8 @@ from tests.support.audit import COUNTED, Cell, Sums, assert_exact, differences, 
 
 HOSTS = 2
 READY_SECONDS = 60.0
+GIVING_UP_SECONDS = 90.0
+"""The longest that a batch goes on trying when the tables do not answer: all clients' and the ledger's own retries."""
 PATIENCE_SECONDS = 300.0
 """The longest that nothing may move while the rest is being counted: some runs of the minute's timer."""
 HOST_JSON = {  # small batches and quick changes of ownership: more happens in less time
@@ -72,6 +76,8 @@ EVENTS_PER_SEND = 20
 MOST_BEHIND = 1_000
 """Events. When the hosts are further behind there is enough for them to do, and no more is sent for a while."""
 _BATCH = re.compile(r'\{"event": "batch".*\}')
+_FAILED = '{"event": "batch_failed"'
+ROUNDS_PER_LOSS = 4
 
 
 class Fleet:
@@ -143,7 +149,12 @@ class Fleet:
             self.seen["batches"] += 1
             for name in ("received", "duplicate", "joined", "corrected", "dead_lettered", "conflicts", "retries"):
                 self.seen[name] += batch[name]
+        self.seen["batches that failed"] += part.log_text().count(_FAILED)
         self.seen["partitions lost in a batch"] += part.log_text().count("no checkpoint, host stops or partition lost")
+
+    def failed(self) -> int:
+        """How many batches failed in the hosts that run."""
+        return sum(host.log_text().count(_FAILED) for host in self.hosts)
 
     def make_hubs_anew(self) -> None:
         """As an operator does it: the app is stopped, the hubs are deleted and made again, and the checkpoints go. The
@@ -260,10 +271,11 @@ class Chaos:
         self.done: Counter[str] = Counter()
 
     def actions(self) -> Iterator[Callable[[], None]]:
-        """Without end: in rounds of five kills and one of everything else, each in an order of its own."""
-        while True:
-            others = [self.restart_azurite, self.cut_connections, self.kill_event_hubs, self.rebalance]
-            todo = [self.kill_host] * 5 + others
+        """Without end: in rounds of five kills and one of everything else, each in an order of its own. What takes long
+        is not in every round."""
+        for number in itertools.count():
+            todo = [self.kill_host] * 5 + [self.restart_azurite, self.cut_connections, self.kill_event_hubs]
+            todo += [self.rebalance] + [self.lose_azurite] * (number % ROUNDS_PER_LOSS == 0)
             self._draw.shuffle(todo)
             yield from todo
 
@@ -281,6 +293,17 @@ class Chaos:
     def restart_azurite(self) -> None:
         self._fleet.azurite.stop()
         time.sleep(self._draw.uniform(0, 2))
+        self._fleet.azurite.start()
+
+    def lose_azurite(self) -> None:
+        """It stays away until a batch has failed, after all retries, and the host has it come again."""
+        with contextlib.suppress(PartError):  # one host at least works
+            self._draw.choice(self._fleet.hosts).wait_for(_BATCH.pattern, 10.0)
+        before, deadline = self._fleet.failed(), time.monotonic() + GIVING_UP_SECONDS
+        self._fleet.azurite.stop()
+        while self._fleet.failed() == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(self._draw.uniform(0, 5))
         self._fleet.azurite.start()
 
     def cut_connections(self) -> None:
@@ -323,7 +346,7 @@ def main(arguments_given: list[str] | None = None) -> int:
                     sender.waits = fleet.behind() > MOST_BEHIND
                 _tell(began, chaos, sender)
                 over = time.monotonic() - began > arguments.minutes * 60
-                if over and chaos.done["kill_host"] >= arguments.kills and len(chaos.done) == 5:
+                if over and chaos.done["kill_host"] >= arguments.kills and len(chaos.done) == 6:
                     break
             sender.finish()
             _wait_until_counted(fleet, traffic.sent)
@@ -337,6 +360,7 @@ def main(arguments_given: list[str] | None = None) -> int:
             letters = _dead_letters(fleet)
             assert set(letters) <= {"not_json", "unknown_dialect", "invalid_field"}, letters
             assert letters.total() >= traffic.poison, (letters, traffic.poison)
+            assert fleet.seen["batches that failed"] > 0, "the storage was never away for long"
         proxy.finish()
     _tell(began, chaos, sender)
     print(f"exact: {traffic.calls} calls in {sender.events} events, {sender.resent} of these sent again", flush=True)

@@ -201,6 +201,20 @@ async def test_any_faults_leave_totals_exact_and_work_goes_on(azurite: Azurite, 
     print(f"{requests} requests, {injected.total()} faults: {dict(injected)}; deliveries: {Counter(deliveries)}")
 
 
+async def test_the_timer_comes_through_faults(azurite: Azurite) -> None:
+    """One that ended at the first would hardly get on, and not keep up with what comes in the meantime."""
+    prefix, calls = fresh(), 60
+    halves = [usage_event(usage=None, usage_source="gateway_log", request_id=f"waits-{each}") for each in range(calls)]
+    async with TableProxy(azurite) as proxy, app(proxy.connection_string, prefix) as found:
+        for number, half in enumerate(halves):  # each in a list of its own
+            await deliver([raw_event(half, sequence_number=number)], found)
+        proxy.choose = at_random(11, 0.1)
+        report = await settle(found, now=lambda: NOON + timedelta(hours=2))
+        assert len(report.counted) == calls
+        assert not report.left_over
+        assert proxy.injected.total() > 10
+
+
 async def test_two_owners_of_a_partition_under_faults_count_once(azurite: Azurite) -> None:
     """Both deliver the same events at the same time, in batches of other sizes."""
     prefix, traffic = fresh(), Traffic(21, NOON, orphans=0)

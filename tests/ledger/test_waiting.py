@@ -12,9 +12,12 @@ import services as app_services
 from ledger.store import Row, TableStore
 from ledger.waiting import oldest_waiting, take_away_done
 from local.azurite import Azurite
+from models.errors import StoreUnavailable
 from pipeline import ingest, settle
 from services import Services
 from tests.support.events import NOON, raw_event, usage_event
+from tests.support.faulty import FaultyStore, at
+from tests.support.ledger import ledger
 
 
 @asynccontextmanager
@@ -108,4 +111,19 @@ async def test_a_list_that_the_deadline_overtakes_is_settled_once(azurite: Azuri
         report = await settle(found, now=lambda: minutes(90))
         assert report.missing == (0 if first == "timer" else 1)
         assert len(await lists(found, "f")) == 1
+        assert await lists(found, "t") == []
+
+
+async def test_what_the_timer_had_noted_when_it_died_is_counted_by_the_next_run(azurite: Azurite) -> None:
+    """It notes that the deadline has passed before it counts: the call waits no more, and is not counted yet."""
+    async with running(azurite) as found:
+        await wait(found, "call", NOON)
+        whole = found.ledger
+        found.ledger = ledger(FaultyStore(found.usage, at(*range(1, 1000))))
+        with pytest.raises(StoreUnavailable):
+            await settle(found, now=lambda: minutes(90))
+        found.ledger = whole
+        await take_away_done(found.pending)
+        report = await settle(found, now=lambda: minutes(91))
+        assert [call.request_id for call in report.counted] == ["call"]
         assert await lists(found, "t") == []

@@ -30,7 +30,8 @@ MODELS = (None, "m1", "m2")
 
 def row(day: int = 1, model: str | None = "m1", **counters: int) -> Entity:
     """A day row as the store gives it."""
-    columns: dict[str, Any] = {"PartitionKey": "a|202611", "RowKey": f"d|202611{day:02}|x|hub-0", **counters}
+    calls = {"calls": 1} | counters
+    columns: dict[str, Any] = {"PartitionKey": "a|202611", "RowKey": f"d|202611{day:02}|x|hub-0", **calls}
     return columns if model is None else {**columns, "model": model}
 
 
@@ -78,6 +79,15 @@ def test_rows_come_by_start_then_by_group_with_the_unnamed_first() -> None:
     rows = [("b", row(1)), ("a", row(2)), ("a", row(1, "m2")), ("a", row(1, None)), ("a", row(1, "m1"))]
     shown = [(found["start"][8:10], found["app"], found["model"]) for found in answered(QUERY, rows).rows]
     assert shown == [("01", "a", None), ("01", "a", "m1"), ("01", "a", "m2"), ("01", "b", "m1"), ("02", "a", "m1")]
+
+
+def test_groups_that_all_calls_have_left_are_no_rows() -> None:
+    """A call is corrected under another model by another writer, which has rows of its own."""
+    counted, taken_back = row(1, None, calls=1, usage_missing=1), row(1, None, calls=-1, usage_missing=-1)
+    corrected = row(1, "m1", calls=1, usage_reported=1, total_tokens=15)
+    answer = answered(QUERY, [("a", counted), ("a", corrected), ("a", taken_back)])
+    assert [(each["model"], each["calls"]) for each in answer.rows] == [("m1", 1)]
+    assert answer.totals["calls"] == 1
 
 
 def test_a_filter_leaves_out_what_it_does_not_name_nulls_included() -> None:

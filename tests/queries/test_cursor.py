@@ -21,40 +21,40 @@ def refused(cursors: Cursors, cursor: str) -> None:
 
 
 def test_a_cursor_leads_back_to_its_place() -> None:
-    cursors = Cursors(KEY, "usage", QUESTION)
+    cursors = Cursors(KEY, "usage", QUESTION, None)
     assert cursors.open(cursors.seal(PLACE)) == PLACE
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Cursors(KEY[::-1], "usage", QUESTION),
-        Cursors(KEY, "calls", QUESTION),
-        Cursors(KEY, "usage", {**QUESTION, "app": ["a"]}),
-        Cursors(KEY, "usage", {**QUESTION, "app": ["a,b"]}),
-        Cursors(KEY, "usage", {**QUESTION, "to": ["x"]}),
+        Cursors(KEY[::-1], "usage", QUESTION, None),
+        Cursors(KEY, "calls", QUESTION, None),
+        Cursors(KEY, "usage", {**QUESTION, "app": ["a"]}, None),
+        Cursors(KEY, "usage", {**QUESTION, "app": ["a,b"]}, None),
+        Cursors(KEY, "usage", {**QUESTION, "to": ["x"]}, None),
         Cursors(KEY, "usage", QUESTION, allowed=["a"]),
         Cursors(KEY, "usage", QUESTION, allowed=[]),
     ],
 )
 def test_nothing_else_takes_it(other: Cursors) -> None:
-    refused(other, Cursors(KEY, "usage", QUESTION).seal(PLACE))
+    refused(other, Cursors(KEY, "usage", QUESTION, None).seal(PLACE))
 
 
 def test_pages_may_differ_in_size_and_format() -> None:
-    cursor = Cursors(KEY, "usage", QUESTION).seal(PLACE)
+    cursor = Cursors(KEY, "usage", QUESTION, None).seal(PLACE)
     changed = {**QUESTION, "limit": ["5"], "format": ["csv"], "cursor": [cursor], "code": ["key"]}
-    assert Cursors(KEY, "usage", changed).open(cursor) == PLACE
+    assert Cursors(KEY, "usage", changed, None).open(cursor) == PLACE
 
 
 @given(st.text(max_size=80) | st.binary(max_size=60).map(bytes.hex))
 def test_no_other_text_is_a_cursor(text: str) -> None:
-    refused(Cursors(KEY, "usage", QUESTION), text)
+    refused(Cursors(KEY, "usage", QUESTION, None), text)
 
 
 @given(st.data())
 def test_no_changed_cursor_is_taken(data: st.DataObject) -> None:
-    cursors = Cursors(KEY, "usage", QUESTION)
+    cursors = Cursors(KEY, "usage", QUESTION, None)
     cursor = cursors.seal(PLACE)
     place = data.draw(st.integers(0, len(cursor) - 1))
     letter = data.draw(st.sampled_from("ABab01-_=é"))

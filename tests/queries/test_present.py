@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queries.answer import Answer, figures
-from queries.present import as_csv, as_json
+from queries.present import as_csv, as_json, as_ndjson
 from queries.question import UsageQuery
 
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
@@ -22,6 +22,10 @@ def answer(*apps: str | None, coverage: float | None = 1.0, **sums: int) -> Answ
     query = UsageQuery(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), "day", ("app",), {})
     rows: list[dict[str, Any]] = [{"start": "2026-11-01T00:00:00Z", "app": app, **figures(sums)} for app in apps]
     return Answer(query, rows, figures(sums), coverage, {"calls": 0.0, "tokens": 0.0}, {})
+
+
+def csv_of(shown: Answer) -> str:
+    return as_csv(shown.query, shown.rows)
 
 
 def read_csv(text: str) -> list[list[str]]:
@@ -61,19 +65,23 @@ def test_no_coverage_is_null() -> None:
         max_size=4,
     )
 )
-def test_any_name_survives_csv_and_json(apps: list[str | None]) -> None:
+def test_any_name_survives_csv_json_and_ndjson(apps: list[str | None]) -> None:
     """CSV as RFC 4180 has it: lines end with CRLF, and commas, quotes and line breaks stand inside quotes."""
-    text = as_csv(answer(*apps, calls=7))
+    text = csv_of(answer(*apps, calls=7))
     header, *rows = read_csv(text)
     assert text.endswith("\r\n")
     assert [row[1].removeprefix("'") for row in rows] == [(app or "").removeprefix("'") for app in apps]
     assert {len(row) for row in rows} <= {len(header)}
     assert {row[header.index("calls")] for row in rows} <= {"7"}
-    assert [row["app"] for row in json.loads(as_json(answer(*apps)))["rows"]] == apps
+    shown = answer(*apps, calls=7)
+    assert [row["app"] for row in json.loads(as_json(shown))["rows"]] == apps
+    lines = as_ndjson(shown.rows)
+    assert lines.count("\n") == len(apps)
+    assert [json.loads(line) for line in lines.split("\n")[:-1]] == json.loads(as_json(shown))["rows"]
 
 
 def test_csv_has_a_header_even_without_rows_and_flat_columns() -> None:
-    (header,) = read_csv(as_csv(answer()))
+    (header,) = read_csv(csv_of(answer()))
     assert header[:3] == ["start", "app", "calls"]
     assert header[-3:] == ["latency_ms_p50", "latency_ms_p95", "latency_ms_p99"]
     assert len(set(header)) == len(header)
@@ -81,7 +89,7 @@ def test_csv_has_a_header_even_without_rows_and_flat_columns() -> None:
 
 @pytest.mark.parametrize("first", FORMULA_STARTS, ids=lambda first: f"U+{ord(first):04X}")
 def test_no_csv_cell_is_a_formula(first: str) -> None:
-    _, (_, app, *_) = read_csv(as_csv(answer(f"{first}cmd|' /C calc'!A0")))
+    _, (_, app, *_) = read_csv(csv_of(answer(f"{first}cmd|' /C calc'!A0")))
     assert app == f"'{first}cmd|' /C calc'!A0"
 
 

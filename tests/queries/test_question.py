@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from models.call import DIMENSIONS
 from models.errors import QueryError
 from queries.answer import FIGURES
-from queries.question import MAX_FILTER_VALUES, Terms, UsageQuery, usage_query
+from queries.parameters import MAX_FILTER_VALUES
+from queries.question import Terms, UsageQuery, usage_query
 
 NOW = datetime(2026, 11, 20, 12, 34, 56, 789000, tzinfo=UTC)
 CONFIGURED = ("deployment", "product")

@@ -143,7 +143,7 @@ async def test_the_edges_of_a_range_are_read_from_hour_rows_its_middle_from_days
 
 async def test_a_filter_for_an_app_reads_that_apps_partitions_only(filled: Services) -> None:
     reading = await read(filled, f"{TWO_MONTHS}&granularity=month&app=new")
-    assert set(reading.store.partitions) == {partition_key("new", "202609"), partition_key("new", "202610")}
+    assert reading.store.partitions == [partition_key("new", "202610")]
     assert reading.rows == 1
 
 
@@ -155,8 +155,9 @@ async def test_without_a_filter_an_app_is_asked_only_for_the_months_in_which_it_
 
 
 async def test_at_most_the_set_number_of_requests_runs_at_once(filled: Services) -> None:
-    apps = "".join(f"&app=app-{number}" for number in range(30))
-    assert (await read(filled, f"{TWO_MONTHS}&granularity=day{apps}", concurrency=3)).store.most_at_once == 3
+    for concurrency in (1, 2, 3):
+        reading = await read(filled, f"{TWO_MONTHS}&granularity=day", concurrency=concurrency)
+        assert reading.store.most_at_once == concurrency
 
 
 async def test_a_question_that_needs_more_rows_than_the_bound_is_refused_and_one_that_needs_as_many_is_not(

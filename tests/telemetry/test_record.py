@@ -16,6 +16,7 @@ import services as app_services
 from local.azurite import Azurite
 from models.dead_letter import REASONS
 from models.errors import StoreUnavailable
+from models.measures import ODDITIES
 from models.origin import RawEvent
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 from pipeline import ingest, settle
@@ -32,6 +33,7 @@ LIMITS = {
     "usage_collector.reason": len(REASONS),
     "usage_collector.usage_state": len(USAGE_STATES),
     "usage_collector.missing_reason": len(MISSING_REASONS),
+    "usage_collector.oddity": len(ODDITIES),
     "usage_collector.kind": len(TOKEN_KINDS) + len(ESTIMATED_KINDS),
     "messaging.destination.name": 1,
 }
@@ -145,6 +147,39 @@ async def test_usage_that_comes_late_adds_its_tokens_once(azurite: Azurite) -> N
     assert meter.of("usage_collector.tokens", **{"usage_collector.kind": "total_tokens"}) == {(): 15}
 
 
+async def test_calls_whose_numbers_or_time_cannot_be_right_are_told_once(azurite: Azurite) -> None:
+    events = [
+        raw_event(usage_event(timestamp=(NOON + timedelta(hours=1)).isoformat()), sequence_number=1),
+        raw_event(
+            usage_event(usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 4}), sequence_number=2
+        ),
+        raw_event(
+            usage_event(usage={"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}, "total_tokens": 1}),
+            sequence_number=3,
+        ),
+        raw_event(usage_event(), sequence_number=4),
+        raw_event(waiting("late") | {"timestamp": (NOON + timedelta(hours=1)).isoformat()}, sequence_number=5),
+    ]
+    async with watched(azurite, GATEWAY_LOGS_HUB="gateway-logs") as (found, meter):
+        for _ in range(2):
+            await ingest(events, found, now=lambda: NOON)
+        await settle(found, now=lambda: NOON + timedelta(hours=2))
+        assert meter.of("usage_collector.calls.odd") == {
+            ("clamped_timestamps",): 2,
+            ("disagreeing_totals",): 1,
+            ("exceeding_parts",): 1,
+        }
+        log = llm_log("late")
+        log["properties"]["totalTokens"] = 99
+        await ingest([raw_event(log, hub="gateway-logs")], found, now=lambda: NOON + timedelta(hours=3))
+    assert meter.of("usage_collector.calls.corrected") == {(): 1}
+    assert meter.of("usage_collector.calls.odd") == {
+        ("clamped_timestamps",): 2,
+        ("disagreeing_totals",): 2,
+        ("exceeding_parts",): 1,
+    }
+
+
 async def test_estimates_are_a_kind_of_tokens_of_their_own(azurite: Azurite) -> None:
     body = json.dumps({"choices": [{"message": {"content": "one two three"}}]})
     async with watched(azurite, ESTIMATE_USAGE="1") as (found, meter):
@@ -200,12 +235,16 @@ RECORDS = st.one_of(
 )
 
 
+SHARED = f"t{uuid4().hex[:16]}"
+"""Of all examples: each has a meter of its own, and making tables takes long."""
+
+
 @settings(max_examples=25)
 @given(records=st.lists(RECORDS, min_size=1, max_size=20))
 async def test_whatever_is_sent_the_series_are_few(azurite: Azurite, records: list[Any]) -> None:
     """And received = counted + duplicate + joined + pending + dead-lettered, in the metrics too."""
     events: list[RawEvent] = [raw_event(record, sequence_number=n) for n, record in enumerate(records)]
-    async with watched(azurite) as (found, meter):
+    async with watched(azurite, TABLE_PREFIX=SHARED) as (found, meter):
         await ingest(events, found, now=lambda: NOON)
     declared = {metric.name: set(metric.attributes) for metric in METRICS}
     values: dict[str, set[Any]] = {}

@@ -122,3 +122,22 @@ def test_a_policys_event_waits_for_the_log_only_where_it_has_no_usage() -> None:
     assert (half.kind, half.waits) == ("policy", True)
     assert len(collected(usage_event(usage_source="gateway_log")).calls) == 1
     assert len(collected(usage_event(usage_source="event", usage=None)).calls) == 1
+
+
+@pytest.mark.parametrize("log", LOGS)
+@pytest.mark.parametrize("odd", [7, True, ["x"], {"x": 1}])
+def test_a_text_that_is_none_costs_no_call(log: str, odd: object) -> None:
+    """Who called, and what was used, is worth more than a region."""
+    record = LIKE[log]
+    for name in ("region", "modelName", "userId", "lastErrorSource"):
+        (half,) = collected(record | {"properties": record["properties"] | {name: odd}}).halves
+        assert half.call.request_id == record["correlationId"].lower()
+    last_error = {"source": odd, "reason": "Timeout"}
+    (half,) = collected(record | {"properties": record["properties"] | {"lastError": last_error}}).halves
+    assert half.call.request_id == record["correlationId"].lower()
+
+
+def test_counts_beside_an_id_are_not_taken_for_a_row_of_the_log() -> None:
+    counts = {"promptTokens": 10, "completionTokens": 5, "totalTokens": 15}
+    result = collected({"correlationId": "c1", **counts, "appId": "team-x", "model": "gpt-4o"})
+    assert [letter.reason for letter in result.dead_letters] == ["unknown_dialect"]

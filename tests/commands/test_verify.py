@@ -1,0 +1,51 @@
+"""`python -m commands verify`, as an operator runs it; what it compares is tested in tests/ledger/test_verify.py."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+import services
+from commands.__main__ import main
+from ledger.store import Write
+from local.azurite import Azurite
+from pipeline import ingest
+from tests.queries.filled import environment
+from tests.support.events import raw_event, usage_event
+
+NOW = datetime.now(UTC)
+
+
+def test_it_says_which_sums_differ_and_fails(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment(azurite).items():
+        monkeypatch.setenv(name, value)
+    asyncio.run(_count("app-1", "app-2"))
+    month = ["--month", f"{NOW:%Y%m}"]
+    assert main(["verify", *month]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "4 calls, 6 aggregates compared, 0 differences"
+    asyncio.run(_lose_a_call("app-2"))
+    assert main(["verify", *month]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("app-1: agrees (2 calls, 3 aggregates)")
+    assert "app-2: 21 DIFFERENCES (1 calls, 3 aggregates)" in told[1]  # 7 sums of an hour, a day and a month
+    assert [line for line in told if line.strip().startswith("h|") and "calls 15, aggregates 30" in line]
+    assert main(["verify", *month, "--app", "app-1"]) == 0
+    assert main(["verify", "--month", "2026-11"]) == 2
+
+
+async def _count(*apps: str) -> None:
+    app = services.build(os.environ)
+    events = [usage_event(app_id=each, timestamp=NOW.isoformat()) for each in apps for _ in range(2)]
+    await ingest([raw_event(each, sequence_number=n) for n, each in enumerate(events)], app, now=lambda: NOW)
+    await app.close()
+
+
+async def _lose_a_call(name: str) -> None:
+    """As no part of the product does."""
+    app = services.build(os.environ)
+    row = await anext(app.usage.range(f"{name}|{NOW:%Y%m}", "c|", "c|~", ["PartitionKey", "RowKey"]))
+    await app.usage.submit([Write(row.columns, "*", delete=True)])
+    await app.close()
