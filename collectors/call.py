@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from collectors.body import read_body
-from collectors.identity import call_id, resolve_app
+from collectors.identity import call_id, resolve_app, somebody
 from collectors.normalise import normalise
 from collectors.operations import METERED_METHODS
 from collectors.shapes import recognise
@@ -55,8 +55,8 @@ def read_call(event: UsageEvent, origin: Origin, position: int = 0) -> Call:
         deployment=event.deployment or None,
         operation=event.operation_id or None,
         api=event.api_id or None,
-        product=event.product_id or None,
-        subscription=event.subscription_id or None,
+        product=somebody(event.product_id),
+        subscription=somebody(event.subscription_id),
         subscription_name=event.subscription_name or None,
         user=event.user_id or None,
         backend=event.backend_id or None,

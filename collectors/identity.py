@@ -19,14 +19,25 @@ def call_id(request_id: str) -> str:
     return "-".join(guid.groups()).lower() if guid else request_id
 
 
+NOBODY: Final = frozenset({"master", "Portal-Admin", "NA", "NA-HEADER"})
+"""What stands for a caller where there is none: API Management's all-access subscription, and what ai-hub-gateway's
+policies write. Whatever the dialect, these are no app, subscription or product."""
+
+
+def somebody(name: str | None) -> str | None:
+    """`name` if it names anybody."""
+    name = (name or "").strip()
+    return None if name in NOBODY else name or None
+
+
 def resolve_app(event: UsageEvent) -> tuple[str, AppSource]:
     """Who pays: the Entra app, else the API Management subscription, else the product, else `unattributed`."""
-    if event.app_id and event.app_id.strip():
-        return event.app_id.strip(), "entra_app"
-    if event.subscription_id and event.subscription_id.strip():
-        return event.subscription_id.strip(), "subscription"
-    if event.product_id and event.product_id.strip():
-        return event.product_id.strip(), "product"
+    if app := somebody(event.app_id):
+        return app, "entra_app"
+    if subscription := somebody(event.subscription_id):
+        return subscription, "subscription"
+    if product := somebody(event.product_id):
+        return product, "product"
     return UNATTRIBUTED, "none"
 
 

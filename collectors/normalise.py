@@ -104,7 +104,7 @@ def _value(usage: Mapping[str, Any], path: Path) -> Any:
     """What stands at `path`, or None. In a list of objects with a modality, a name is that of the modality."""
     value: Any = usage
     for depth, member in enumerate(path):
-        if value is None:
+        if value is None or value == []:  # PHP's way to write an object without members
             return None
         if isinstance(value, dict):
             value = value.get(member)

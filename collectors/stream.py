@@ -7,6 +7,7 @@ goes.
 
 import re
 from collections.abc import Mapping, Reversible
+from functools import reduce
 from typing import Any
 
 from pydantic_core import to_json
@@ -15,7 +16,7 @@ from collectors import sse
 from collectors.cut import is_cut, loads_rest
 from collectors.fragment import read_fragment
 from collectors.places import PLACES, find_model, find_usage
-from collectors.reading import BodyReading, loads
+from collectors.reading import BodyReading, loads, text_of
 from collectors.shapes import LIKE_ANTHROPICS, SHAPES, TOP_LEVEL, recognise
 from models.usage import MissingReason
 
@@ -37,6 +38,8 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
             if reading is not None and chunk.get("type") == "message_stop":
                 metrics = reading  # Bedrock's own count beside Anthropic's, which it leaves tool calls out of
             elif reading is not None:
+                if chunk.get("type") == "response.done":
+                    return _realtime_usage(chunks, is_tail=rest_of_first is not None)
                 if not ended and _is_running_total(chunk, chunks):
                     break
                 return reading
@@ -54,6 +57,30 @@ def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> Body
         return _anthropic_usage(chunk, chunks)
     usage = find_usage(chunk)
     return None if usage is None else BodyReading(usage, find_model(chunk) or _model(chunks), None)
+
+
+def _realtime_usage(chunks: Reversible[bytes], *, is_tail: bool) -> BodyReading:
+    """A realtime session has many responses, each with a usage of its own: together, if none of them is missing."""
+    done: dict[str, Mapping[str, Any]] = {}
+    for number, data in enumerate(chunks):
+        chunk = loads(data)
+        if is_tail or (chunk is None and data.strip() != sse.DONE):
+            return BodyReading(None, _model(chunks), "truncated")
+        usage = find_usage(chunk) if isinstance(chunk, dict) and chunk.get("type") == "response.done" else None
+        if usage is not None:
+            response = chunk.get("response")
+            name = text_of(response.get("id")) if isinstance(response, dict) else None
+            done[name or str(number)] = usage
+    return BodyReading(reduce(_sum, done.values()), _model(chunks), None)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Counts and the parts of them, member by member."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return {name: _sum(one.get(name), other.get(name)) for name in {**one, **other}}
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other if type(one) is int and type(other) is int else one
 
 
 def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from models.dead_letter import INVALID_FIELD, MISSING_FIELD
@@ -37,6 +37,11 @@ def _timestamp(value: object) -> datetime:
         return parse_rfc3339(value)
     except ValueError:
         raise PydanticCustomError("rfc3339", "an RFC 3339 time with its zone") from None
+
+
+def _object(value: object) -> object:
+    """PHP writes an object without members as an empty array."""
+    return None if value == [] else value
 
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
@@ -82,10 +87,10 @@ class UsageEvent(BaseModel):
     status: Annotated[int, Field(ge=0, le=999)] | None = None
     duration_ms: float | None = None
     first_byte_ms: float | None = None
-    error: EventError | None = None
+    error: Annotated[EventError | None, BeforeValidator(_object)] = None
     usage_source: Literal["event", "gateway_log", "none"] | None = None
     response_model: Text | None = None
-    usage: dict[str, Any] | None = None
+    usage: Annotated[dict[str, Any] | None, BeforeValidator(_object)] = None
     body: str | None = None
     body_offset: Annotated[int, Field(ge=0)] | None = None
 

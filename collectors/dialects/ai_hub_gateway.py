@@ -7,7 +7,7 @@ Stream Analytics, as strings.
 from typing import Any, Final
 
 from collectors.dialects import _members as members
-from collectors.identity import Delivery
+from collectors.identity import NOBODY, Delivery
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord
 from models.event import UsageEvent
@@ -29,9 +29,6 @@ NAMES: Final = {
     "response_model": "model",
 }
 TEXTS: Final = frozenset({CALL_ID, "timestamp", "EventEnqueuedUtcTime", *NAMES.values()})
-MEANINGLESS: Final = frozenset({"NA", "NA-HEADER", "Portal-Admin", "master"})
-"""What the policy writes where it knows nothing; `master` is API Management's all-access subscription."""
-
 NO_USAGE: Final = (1, 0, 1)
 """Prompt, completion and total where the response had no usage that the policy knows, such as the responses API's."""
 
@@ -43,13 +40,13 @@ def recognises(record: dict[str, Any]) -> bool:
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
     """One call. The hourly sums that its Logic App writes for streams are refused: they are no calls."""
-    call_id = members.text(record, CALL_ID, MEANINGLESS)
+    call_id = members.text(record, CALL_ID, NOBODY)
     if call_id is not None and call_id.startswith("streaming-"):
         raise BadRecord(INVALID_FIELD, CALL_ID, "the id of one call", "the sum of an hour")
     return members.usage_event(
         record,
         NAMES,
-        meaningless=MEANINGLESS,
+        meaningless=NOBODY,
         request_id=call_id or delivery.call_id,
         timestamp=members.time(record, "timestamp", delivery),
         usage=_usage(record),

@@ -42,9 +42,6 @@ MEMBERS: Final = (
     *(CALL_ID, "responseCode", "totalTime", "durationMs", "time", "timeGenerated", "lastError"),
 )
 TEXTS: Final = frozenset({*MEMBERS, "source", "reason"}) - {"lastError"}
-MEANINGLESS: Final = frozenset({"master"})
-"""API Management's all-access subscription: nobody's."""
-
 MAX_STATUS: Final = 999
 MAX_MILLISECONDS: Final = 10**9
 
@@ -89,7 +86,6 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     return members.usage_event(
         told | {"region": told.get("region") or told.get("location")},
         NAMES,
-        meaningless=MEANINGLESS,
         request_id=call_id,
         timestamp=members.time(told, monitor.time_member(told), delivery),
         deployment=_deployment(paths),

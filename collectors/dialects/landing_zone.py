@@ -29,7 +29,6 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
     return members.usage_event(
         record,
         NAMES,
-        meaningless=frozenset({"master"}),
         request_id=members.text(record, CALL_ID) or delivery.call_id,
         timestamp=members.time(record, "EventTime", delivery),
         usage=None if total is None else {"total_tokens": total},

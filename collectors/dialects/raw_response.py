@@ -34,7 +34,6 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
     return members.usage_event(
         record,
         NAMES,
-        meaningless=frozenset({"master"}),
         request_id=members.text(record, CALL_ID) or delivery.call_id,
         timestamp=members.time(record, "EventTime", delivery),
         **members.asked(record.get("request")),

@@ -118,7 +118,9 @@ json_values = st.recursive(
 members = st.sampled_from(
     ["object", "id", "data", "model", "usage", "error", "type", "response", "choices", "message", "delta"]
 )
-texts = st.sampled_from(["list", "message_delta", "message_start", "error", "response.completed", "", "prompt_tokens"])
+texts = st.sampled_from(
+    ["list", "message_delta", "response.done", "message_start", "error", "response.completed", "", "prompt_tokens"]
+)
 documents = st.dictionaries(members, json_values | texts, max_size=5)
 
 

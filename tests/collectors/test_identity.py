@@ -40,6 +40,14 @@ def test_app_is_the_first_of_entra_app_subscription_and_product(empty: str | Non
         assert (call.app, call.app_source) == (app, source)
 
 
+@pytest.mark.parametrize("nobody", ["master", "Portal-Admin", "NA", "NA-HEADER", " master "])
+def test_what_stands_for_nobody_is_no_app(nobody: str) -> None:
+    call = call_of(app_id=None, product_id=nobody, subscription_id=nobody)
+    assert (call.app, call.subscription, call.product) == ("unattributed", None, None)
+    assert call_of(app_id=nobody, subscription_id=nobody, product_id="gold").app == "gold"
+    assert call_of(app_id="Master").app == "Master"
+
+
 def test_absent_members_are_as_null() -> None:
     assert call_of(app_id=None, product_id=None).app == "unattributed"
 

@@ -257,6 +257,22 @@ def test_each_answer_of_a_realtime_session_that_is_sent_to_the_hub_is_a_call() -
     ] * 2
 
 
+def test_the_answers_of_a_realtime_session_in_one_body_are_its_sum() -> None:
+    """Each response.done is of another response, one told twice is one; a part of a session tells nothing."""
+    details = {"input_token_details": {"cached_tokens": 1}, "output_token_details": {"audio_tokens": 2}}
+    first, second, third = (
+        {"type": "response.done", "response": {"id": name, "usage": RESPONSES | extra}}
+        for name, extra in (("a", details), ("b", {}), ("c", details))
+    )
+    other = {"type": "session.updated", "session": {"model": "gpt-realtime"}}
+    for body in (lines(other, first, second, second, third), stream(*(("x", each) for each in (first, second, third)))):
+        expected = Usage(15, 9, 24, cached_prompt_tokens=2, audio_completion_tokens=4)
+        assert call_of_body(body, stream=True).usage == expected
+        assert call_of_body(body[:-9], stream=True).missing_reason == "truncated"
+        assert call_of_body(body[9:], stream=True, body_offset=9).missing_reason == "truncated"
+    assert call_of_body(lines(first)).usage.total_tokens == 8
+
+
 @pytest.mark.parametrize("count", ["NaN", "Infinity"])
 def test_a_count_that_is_no_number_of_json_is_no_usage_and_hides_no_other(count: str) -> None:
     body = f'{{"model": "m", "usage": {{"prompt_tokens": {count}, "completion_tokens": 1}}}}'

@@ -110,6 +110,14 @@ def test_a_stream_that_is_asked_for_in_the_url_is_not_read(gateway: Gateway, pat
     assert (outcome.response_reads, outcome.event["stream"]) == (0, True)
 
 
+@pytest.mark.parametrize("mode", ["mode-a", "mode-c"])
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
+def test_a_whole_answer_to_a_request_for_a_stream_is_counted(gateway: Gateway, mode: str, content_type: str) -> None:
+    response = answer(CHAT, content_type=content_type)
+    call = call_of(gateway.run(Exchange(policy=mode, request_body='{"stream":true}', response=response)))
+    assert (call.usage.total_tokens, call.stream, call.first_byte_ms) == (12, False, None)
+
+
 # --- mode A: where usage stands, and where it does not ------------------------------------------------------------
 
 
@@ -311,6 +319,7 @@ def test_a_long_identity_does_not_push_a_message_over_the_limit(gateway: Gateway
         ({}, "sub-1"),
         ({"subscription": None}, "gold"),
         ({"subscription": {"Id": None}}, "gold"),
+        ({"subscription": {"Id": "master"}}, "gold"),
         ({"subscription": None, "product": None}, "unattributed"),
         ({"throws": ["Subscription", "Product"]}, "unattributed"),
     ],
