@@ -103,7 +103,7 @@ class Settings:
             query_max_entities=reader.number("QUERY_MAX_ENTITIES", 1_000_000, 1000, 100_000_000, "rows"),
             query_max_days=reader.number("QUERY_MAX_DAYS", 800, 1, 4000, "days"),
             query_max_calls=reader.number("QUERY_MAX_CALLS", 100_000, 100, 10_000_000, "rows"),
-            query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 31, 1, 400, "days"),
+            query_max_call_days=reader.number("QUERY_MAX_CALL_DAYS", 32, 1, 400, "days"),
             query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
             app_partitions=reader.app_partitions("APP_PARTITIONS"),

@@ -180,9 +180,17 @@ def aggregate_entity(app: str, cell: Cell, partition: str, row_key: str, sums: M
     return entity
 
 
-def as_aggregate(call: Call) -> Entity:
-    """A call as an aggregate row over itself alone, which tells every dimension apart. Its key has the minute."""
-    columns: Entity = {"RowKey": f"c|{call.timestamp:%Y%m%d%H%M}|", "dimensions": ",".join(DIMENSIONS)}
+SUMMED_BY: Final = "summed_by"
+
+
+def as_aggregate(call: Call, summed_by: str) -> Entity:
+    """A call as an aggregate row over itself alone, which tells every dimension apart. Its key has the minute.
+    `summed_by` are the dimensions that the sums it went into tell apart, the column `dimensions` of its row."""
+    columns: Entity = {
+        "RowKey": f"c|{call.timestamp:%Y%m%d%H%M}|",
+        "dimensions": ",".join(DIMENSIONS),
+        SUMMED_BY: summed_by,
+    }
     for name in ("model", *DIMENSIONS):
         if (value := dimension_of(call, name)) is not None:
             columns[name] = value

@@ -29,6 +29,7 @@ class PriceBook:
         self._catalogue = catalogue
         self._known: dict[str | None, tuple[Candidate, ...]] = {}
         self._scoped = sorted({name for entry in own.values() for name in entry.scope})
+        self._scopes: dict[str | None, tuple[str, ...]] = {}
         self._fitting: dict[tuple[str | None, ...], list[Price]] = {}
 
     def candidates(self, model: str | None) -> tuple[Candidate, ...]:
@@ -38,6 +39,14 @@ class PriceBook:
             own = [Candidate(price, entry.scope) for _, entry, price in self._own if entry.matches(model)]
             listed = self._catalogue.prices(model) if self._catalogue and model is not None else ()
             found = self._known[model] = (*own, *(Candidate(price, {}) for price in listed))
+        return found
+
+    def scopes(self, model: str | None) -> tuple[str, ...]:
+        """The dimensions, beside the app, on which a model's price depends."""
+        found = self._scopes.get(model)
+        if found is None:
+            names = {name for _, scope in self.candidates(model) for name in scope}
+            found = self._scopes[model] = tuple(sorted(names - {"app"}))
         return found
 
     def find(self, app: str, model: str | None, values: Mapping[str, Any], hour: str) -> Price | None:

@@ -66,7 +66,7 @@ Rate = Annotated[
     BeforeValidator(_rate, json_schema_input_type=RateText | Annotated[int, Field(ge=0, le=int(MAX_RATE))]),
     PlainSerializer(decimal_text, return_type=RateText),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
 
 
 class PriceEntry(BaseModel):

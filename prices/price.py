@@ -29,7 +29,10 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """The two wholes, and the parts in them that may have a rate of their own. What has none is charged as its whole:
 so are reasoning and predictions, always."""
 
-KINDS: Final = (*(kind for whole, parts in PARTS.items() for kind in (whole, *parts)), AUDIO_SECONDS)
+TOTAL: Final = "total_tokens"
+"""Tokens of which only the total was reported. A price without a rate for them charges them as its prompt, if it has no
+rate for completions: so are embeddings', which have none."""
+KINDS: Final = (*(kind for whole, parts in PARTS.items() for kind in (whole, *parts)), TOTAL, AUDIO_SECONDS)
 """What can have a rate, in the order in which prices show them."""
 
 _EXCESS: Final = {"prompt_tokens": EXCESS_PROMPT_TOKENS, "completion_tokens": EXCESS_COMPLETION_TOKENS}
@@ -68,6 +71,8 @@ class Price:
     def rate(self, kind: str) -> Decimal | None:
         """The rate of a kind: a part without one is charged as its whole."""
         found = self.per_million.get(kind)
+        if found is None and kind == TOTAL and "completion_tokens" not in self.per_million:
+            return self.per_million.get("prompt_tokens")
         return self.per_million.get(_WHOLE[kind]) if found is None and kind in _WHOLE else found
 
 
@@ -115,7 +120,7 @@ class Cost:
 def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
     """What sums are charged for, kind by kind. Together the tokens are those that were reported, each once: what was
     cached is not charged as prompt again. Kinds without tokens are left out. `total_tokens` are those of totals that
-    were reported without their parts, which say how many but not of which kind: they have no rate."""
+    were reported without their parts, which say how many but not of which kind."""
     for whole, parts in PARTS.items():
         rest = sums.get(whole, 0) + sums.get(_EXCESS[whole], 0)
         for part in parts:
@@ -126,7 +131,7 @@ def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
         if rest:
             yield _charge(whole, rest, price, -6)
     if rest := sums.get("total_tokens", 0) - sum(sums.get(whole, 0) for whole in PARTS):
-        yield _charge("total_tokens", rest, price, -6)
+        yield _charge(TOTAL, rest, price, -6)
     if seconds := sums.get(AUDIO_MICROSECONDS, 0):
         yield _charge(AUDIO_SECONDS, seconds, price, -12)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ledger.rows import sums_of
+from ledger.rows import SUMMED_BY, sums_of
 from ledger.store import Entity
 from models.call import DIMENSIONS
 from models.errors import QueryError
@@ -83,7 +83,6 @@ class Fold:
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
         named = dict.fromkeys((*query.group_by, *query.filters))
         self._named = [name for name in named if name in DIMENSIONS]
-        self._by_alias = bool(names.aliases) and "model" in named and "deployment" not in named
         self._not_aggregated: dict[str, int] = {}
         self._starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
         self._buckets: dict[str, int] = {}
@@ -91,21 +90,34 @@ class Fold:
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
-        needed = [*self._named, "deployment"] if self._by_alias and columns.get("model") is None else self._named
-        for name in needed:
-            if name not in str(columns.get("dimensions", "")).split(","):
-                self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
+        told = str(columns.get("dimensions", "")).split(",")
+        summed = _summed(columns)
+        model = self._names.value("model", app, summed)
+        values = {**columns, "model": model}
+        missing = [name for name in self._named if name not in told]
+        missing += [name for name in self._priced_by(columns, model) if name not in summed["dimensions"].split(",")]
+        for name in dict.fromkeys(missing):
+            self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
         for name, allowed in self._filters.items():
-            if self._names.value(name, app, columns) not in allowed:
+            if self._value(name, app, values) not in allowed:
                 return
-        group = tuple(self._names.value(name, app, columns) for name in self._query.group_by)
+        group = tuple(self._value(name, app, values) for name in self._query.group_by)
         bucket = self._bucket(columns["RowKey"])
         sums = self._groups.get((bucket, group))
         if sums is None:
             self._refuse_many(len(self._groups) + 1)
             sums = self._groups[bucket, group] = {}
-        price = self._book.find(app, self._names.value("model", app, columns), columns, row_hour(columns["RowKey"]))
+        price = self._book.find(app, model, summed, row_hour(columns["RowKey"]))
         add(sums.setdefault(price, {}), sums_of(columns))
+
+    def _value(self, name: str, app: str, values: Entity) -> str | None:
+        found: str | None = values["model"] if name == "model" else self._names.value(name, app, values)
+        return found
+
+    def _priced_by(self, columns: Entity, model: str | None) -> list[str]:
+        """The dimensions that decide which model and which price calls have."""
+        by_alias = ["deployment"] if columns.get("model") is None and self._names.aliases else []
+        return [*by_alias, *self._book.scopes(model)]
 
     def _bucket(self, row_key: str) -> int:
         """The number of the bucket that a row falls in."""
@@ -175,6 +187,16 @@ class Fold:
                 "or fewer groups, or page by page, as csv, ndjson or focus with limit",
                 "granularity",
             )
+
+
+def _summed(columns: Entity) -> Entity:
+    """What a row tells apart if it is asked for as it was summed up: what a call costs must not depend on whether it is
+    read alone or in its sums."""
+    if SUMMED_BY not in columns:
+        return {"dimensions": "", **columns}
+    summed = columns[SUMMED_BY].split(",")
+    known = {name: value for name, value in columns.items() if name not in DIMENSIONS or name in summed}
+    return known | {"dimensions": columns[SUMMED_BY]}
 
 
 class Placed(NamedTuple):

@@ -42,7 +42,8 @@ CALL_COLUMNS: Final = (
 def flat_call(shown: Mapping[str, Any]) -> dict[str, Any]:
     """A call as `shown`, with its counts beside the rest."""
     known = {**shown, **shown["usage"], **(shown["estimate"] or {})}
-    return {name: known.get(name) for name in CALL_COLUMNS}
+    found = {name: known.get(name) for name in CALL_COLUMNS}
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in found.items()}
 
 
 def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[str, Any]:

@@ -196,6 +196,8 @@ def _usage(query: BucketsQuery, row: Mapping[str, Any]) -> Iterator[Result]:
         return
     names = OF_EMBEDDINGS if query.kind == "embeddings" else tuple(COUNTS)
     counts = {name: row[COUNTS[name]] for name in names}
+    if query.kind == "embeddings":  # which some providers report as a total alone
+        counts["input_tokens"] = row["total_tokens"] - row["completion_tokens"]
     counts[WITHOUT_USAGE] = row["calls"] - row["usage_reported"]
     yield tuple(row[GROUPS[group]] for group in query.groups), counts
 

@@ -13,6 +13,7 @@ from models.call import DIMENSIONS
 from models.errors import QueryError
 from models.event import parse_rfc3339
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
+from models.usage import MISSING_REASONS, USAGE_STATES
 from queries.buckets import GRANULARITIES, UTC_ZONE, Granularity, hour_before, zone_named
 from queries.parameters import GROUPS, MAX_FILTER_VALUES, UsageParameters
 
@@ -205,9 +206,27 @@ def _filter(parameters: Parameters, name: str) -> frozenset[str]:
         raise QueryError("invalid_parameter", f"{name} is empty, expected a value", name)
     if len(values) > MAX_FILTER_VALUES:
         raise QueryError("invalid_parameter", f"{name} has {len(values)} values, the most is {MAX_FILTER_VALUES}", name)
+    odd = next((value for value in values if not _KNOWN.get(name, _ANYTHING).fullmatch(value)), None)
+    if odd is not None:
+        raise QueryError("invalid_parameter", f"{name} is {odd!r:.60}, expected {_EXPECTED[name]}", name)
     if name == "app" and any(len(escape_key(value)) > MAX_ESCAPED_LENGTH for value in values):
         raise QueryError("invalid_parameter", "app is longer than the name of any app can be", name)
     return frozenset(values)
+
+
+_ANYTHING: Final = re.compile(r".*", re.DOTALL)
+_CLOSED: Final[Mapping[str, Sequence[str]]] = {
+    "stream": ("true", "false"),
+    "usage_state": USAGE_STATES,
+    "missing_reason": MISSING_REASONS,
+}
+_KNOWN: Final = {name: re.compile("|".join(values)) for name, values in _CLOSED.items()} | {
+    "status": re.compile(r"[1-9][0-9]{2}", re.ASCII)
+}
+_EXPECTED: Final = {name: f"one of {', '.join(values)}" for name, values in _CLOSED.items()} | {
+    "status": "a status of HTTP, such as 429"
+}
+"""Of filters whose values are few: another would find nothing, and a zero would be taken for an answer."""
 
 
 def moment(parameters: Parameters, name: str) -> datetime | None:

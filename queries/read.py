@@ -81,7 +81,7 @@ class UsageReader:
                     raise _too_much(f"the rows of more than {self._bounds.max_calls} calls")
                 call = call_of(row.columns)
                 if call.stage != "moved":
-                    take(app, as_aggregate(call))
+                    take(app, as_aggregate(call, row.columns["dimensions"]))
 
         await each(requests, one, self._concurrency)
         return rows

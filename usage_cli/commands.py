@@ -53,7 +53,8 @@ def report(session: Session) -> None:
         "group_by": given.by,
     }
     if given.format == "csv":
-        _write_pages(session, "usage", question | {"limit": PAGE})
+        order = {} if by_time or not given.top else {"order_by": "-total_tokens"}
+        _write_pages(session, "usage", question | order | {"limit": str(min(given.top or PAGE, PAGE))}, given.top)
         return
     top = {"limit": str(given.top)} if given.top else {}
     answer = session.get("usage", question | {"order_by": "start" if by_time else "-total_tokens"} | top)
@@ -64,8 +65,8 @@ def report(session: Session) -> None:
     session.out.print(usage_table(answer, short=given.short))
     if answer["next_cursor"]:
         session.out.print(f"The first {given.top}; totals are of all.")
-    if answer["totals"]["unpriced_tokens"]:
-        session.out.print("unpriced: tokens without a price, which cost nothing here: `usage_cli prices --missing`")
+    if answer["totals"]["unpriced_tokens"] or answer["totals"]["unpriced_audio_seconds"]:
+        session.out.print("unpriced: what has no price, which cost nothing here: `usage_cli prices --missing`")
     if answer["totals"]["usage_missing"]:
         session.out.print("coverage: share of the calls whose usage was reported; the others' tokens are not guessed")
 
@@ -160,17 +161,19 @@ def _listed(session: Session, answer: Any, rows: Sequence[Row], columns: Mapping
             cells = [text(row, name) for name in columns.values()]
             writer.writerow([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
     else:
-        shown = {heading.replace("_", " "): _cell_of(text, name) for heading, name in columns.items()}
-        numbers = [heading for heading in shown if heading.endswith(("tokens", "calls", "seconds"))]
+        numbers = [heading for heading in columns if heading.endswith(("tokens", "calls", "seconds"))]
+        shown = {heading: _cell_of(text, name, heading in numbers) for heading, name in columns.items()}
+        shown = {heading.replace("_", " "): cell for heading, cell in shown.items()}
+        numbers = [heading.replace("_", " ") for heading in numbers]
         session.out.print(listing(shown, rows, numbers))
 
 
-def _cell_of(text: Callable[[Row, str], str], name: str) -> Cell:
-    return lambda row: _shown(text(row, name))
+def _cell_of(text: Callable[[Row, str], str], name: str, is_number: bool) -> Cell:
+    return lambda row: _shown(text(row, name), is_number)
 
 
-def _shown(text: str) -> str:
-    return count(int(text)) if text.isascii() and text.isdigit() else text or "–"
+def _shown(text: str, is_number: bool) -> str:
+    return count(int(text)) if is_number and text.isascii() and text.isdigit() else text or "–"
 
 
 def _write_json(answer: Any) -> None:

@@ -56,6 +56,8 @@ def usage_table(answer: Row, *, short: bool) -> Table:
     }
     if answer["totals"]["unpriced_tokens"]:
         figures["unpriced"] = tokens("unpriced_tokens")
+    if answer["totals"]["unpriced_audio_seconds"]:
+        figures["unpriced seconds"] = lambda row: f"{row['unpriced_audio_seconds']:,.3f}"
     names = [*(["start"] if answer["granularity"] != "total" else []), *answer["group_by"]]
     found = _table()
     for place, name in enumerate(names or [""]):

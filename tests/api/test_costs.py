@@ -341,3 +341,48 @@ async def test_costs_are_compared_exactly_and_a_fall_is_a_number_in_csv(configur
     assert shown["change"]["cost"] == shown["rows"][0]["change"]["cost"] == "-0.000002999999999997"
     (row,) = (await ask("usage", {**day, "format": "csv"})).csv
     assert row["change_cost"] == "-0.000002999999999997"
+
+
+async def test_a_call_costs_the_same_alone_and_in_sums_that_do_not_tell_its_deployment(configure: Configure) -> None:
+    """The operator adds the dimension afterwards: what was summed up before stays at the price that it had."""
+    found = await configure(AGGREGATE_DIMENSIONS="product")
+    tables = found.settings.table_prefix
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    told = {"timestamp": "2024-02-29T12:00:00Z", "deployment": "ptu", "usage": usage}
+    named, unnamed = usage_event(**told), usage_event(**told | {"response_model": None, "deployment": "dep-x"})
+    await fill(found, [(named, "0"), (unnamed, "0")])
+    await configure(TABLE_PREFIX=tables, AGGREGATE_DIMENSIONS="product,deployment")
+    for name, price in (("ptu", PTU), ("general", {"model": "gpt-4o*", "per_million": {"prompt_tokens": "0.5"}})):
+        made = await ask_one("price", "prices", "id", name, method="PUT", body=price)
+        assert made.status == 201, made
+    await ask_one("model_entry", "models", "deployment", "dep-x", method="PUT", body={"model": "gpt-4o"})
+    day = {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z"}
+    for cut in ({"group_by": "none"}, {"group_by": "user"}, {"group_by": "app,model"}, {"granularity": "total"}):
+        answer = (await ask("usage", day | cut)).json
+        totals = answer["totals"]
+        assert (totals["cost"], totals["unpriced_tokens"]) == ("0.5", 1_000_000), cut
+        assert answer["not_aggregated"]["deployment"] == 2, cut
+
+
+async def test_totals_without_their_parts_can_have_a_price(configure: Configure) -> None:
+    usage = {"total_tokens": 1_000_000}
+    events = [
+        usage_event(timestamp="2024-02-29T12:00:00Z", response_model=model, usage=usage) for model in ("v", "w", "x")
+    ]
+    await fill(await configure(), [(event, "0") for event in events])
+    rates = {
+        "v": {"prompt_tokens": "0.06"},
+        "w": {"total_tokens": "3"},
+        "x": {"prompt_tokens": "1", "completion_tokens": "2"},
+    }
+    for model, per_million in rates.items():
+        body = {"model": model, "per_million": per_million}
+        assert (await ask_one("price", "prices", "id", model, method="PUT", body=body)).status == 201
+    answer = (
+        await ask("usage", {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z", "group_by": "model"})
+    ).json
+    assert [(row["cost"], row["unpriced_tokens"]) for row in answer["rows"]] == [
+        ("0.06", 0),
+        ("3", 0),
+        (None, 1_000_000),
+    ]

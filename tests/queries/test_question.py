@@ -11,7 +11,7 @@ from models.call import DIMENSIONS
 from models.errors import QueryError
 from queries.answer import FIGURES
 from queries.parameters import MAX_FILTER_VALUES
-from queries.question import Terms, UsageQuery, usage_query
+from queries.question import Terms, UsageQuery, filters_of, usage_query
 
 NOW = datetime(2026, 11, 20, 12, 34, 56, 789000, tzinfo=UTC)
 CONFIGURED = ("deployment", "product")
@@ -347,3 +347,13 @@ def test_whatever_is_asked_gets_a_query_or_an_error_with_a_code(parameters: dict
         assert query.end - query.start <= timedelta(days=MAX_DAYS, hours=2)
         assert {(time.minute, time.second, time.microsecond) for time in (query.start, query.end)} == {(0, 0, 0)}
         assert len(set(query.group_by)) == len(query.group_by)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stream", "True"), ("status", "abc"), ("status", "20x"), ("usage_state", "bogus"), ("missing_reason", "x")],
+)
+def test_a_filter_that_can_find_nothing_is_refused(name: str, value: str) -> None:
+    with pytest.raises(QueryError, match="expected") as caught:
+        filters_of({name: [value]}, (name,))
+    assert (caught.value.code, caught.value.parameter) == ("invalid_parameter", name)
