@@ -116,13 +116,13 @@ async def test_an_alias_names_the_model_of_calls_that_named_none_and_its_correct
 
 
 async def test_calls_summed_up_without_their_deployment_are_counted_as_such(configure: Configure) -> None:
-    """No alias can be applied to them, and the answer says so."""
+    """No alias can be applied to them, and every answer says so: their cost depends on it too."""
     found = await configure(AGGREGATE_DIMENSIONS="product")
     await fill(found, [(usage_event(timestamp="2024-02-29T12:00:00Z", response_model=None), "0")])
     assert (await ask("usage", DAY)).json["not_aggregated"] == {}
     await model("chat", {"model": "gpt-4o"})
     assert (await ask("usage", DAY)).json["not_aggregated"] == {"deployment": 1}
-    assert (await ask("usage", {**DAY, "group_by": "product"})).json["not_aggregated"] == {}
+    assert (await ask("usage", {**DAY, "group_by": "product"})).json["not_aggregated"] == {"deployment": 1}
 
 
 async def test_usage_rolls_up_by_cost_center(configure: Configure) -> None:

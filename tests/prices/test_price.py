@@ -140,6 +140,12 @@ def test_one_call_is_charged_for_each_token_once_and_never_less_than_nothing(usa
                 unpriced += count
             else:
                 expected += Fraction(rate) * count / 10**6
+    of_prompt = None if "completion_tokens" in price.per_million else price.per_million.get("prompt_tokens")
+    rate = price.per_million.get("total_tokens", of_prompt)
+    told_apart = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+    if rate is not None and (alone := (usage.total_tokens or 0) - told_apart):
+        expected += Fraction(rate) * alone / 10**6
+        unpriced -= alone
     if "audio_seconds" in price.per_million:
         expected += Fraction(price.per_million["audio_seconds"]) * Fraction(usage.audio_seconds or 0) / 10**6
     found = cost({price: measures_of(call(usage))})
