@@ -6,13 +6,14 @@ An own price is never overwritten: each edit makes a version, whose number is th
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic_core import from_json
 
 import services
+from api.edits import body_within, refuse_changed
 from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered
@@ -28,7 +29,6 @@ from queries.question import UsageQuery, full_hour, one_of, refuse_unknown, sing
 from queries.spans import months
 
 DEFAULT_RANGE: Final = timedelta(days=31)
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PRICES: Final = 2_000
 """All of them are read for each question."""
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -99,7 +99,7 @@ async def _put(request: Request, name: str) -> Response:
 
     def change(before: Version | None) -> Document:
         if before is None or before.document != document:
-            _refuse_changed(request.headers, before)
+            refuse_changed(request.headers, before and _tag(before), "price")
         return document
 
     made = await found.prices.edit(name, change, services.now())
@@ -115,7 +115,7 @@ async def _end(request: Request, name: str) -> Response:
     def change(before: Version | None) -> Document:
         if before is None:
             raise _not_found()
-        _refuse_changed(request.headers, before)
+        refuse_changed(request.headers, before and _tag(before), "price")
         entry = _entry(before)
         end = max(given, entry.valid_from or given)
         return entry.model_copy(update={"valid_to": min(end, entry.valid_to or end)}).model_dump(mode="json")
@@ -160,27 +160,9 @@ def _price(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _refuse_changed(headers: Mapping[str, str], before: Version | None) -> None:
-    """If-Match and If-None-Match (RFC 9110, 13.1)."""
-    tags = {"*", f'"{before.version}"'} if before else set()
-    wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
-    if wanted is not None and not tags & _tags(wanted):
-        message = "the price is not as it was when you read it" if before else "there is no such price yet"
-        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
-    if unwanted is not None and tags & _tags(unwanted):
-        raise QueryError("precondition_failed", "there is such a price already", "If-None-Match", 412)
-
-
-def _tags(header: str) -> set[str]:
-    return {tag.strip() for tag in header.split(",")}
-
-
 def _body(body: bytes) -> object:
-    if len(body) > MAX_BODY_BYTES:
-        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(body_within(body), allow_inf_nan=False)
     except ValueError:
         raise QueryError("invalid_body", "the body is no JSON; expected an object with a price") from None
 
@@ -190,7 +172,11 @@ def _entry(version: Version) -> PriceEntry:
 
 
 def _answer(version: Version, status: int = 200, **more: Any) -> Response:
-    return json_response(_shown(version) | more, status, {"ETag": f'"{version.version}"'})
+    return json_response(_shown(version) | more, status, {"ETag": _tag(version)})
+
+
+def _tag(version: Version) -> str:
+    return f'"{version.version}"'
 
 
 def _shown(version: Version) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 import services
+from api.edits import body_within, refuse_changed
 from api.response import Request, Response, json_response
 from ledger.registry import Entries, Entry
 from ledger.store import RowChanged, RowExists
@@ -18,7 +19,6 @@ from models.registry import Alias, AppEntry
 from queries.names import Names
 from queries.question import refuse_unknown
 
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_TRIES: Final = 5
 
 
@@ -72,7 +72,7 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
     columns = _body(request.body, shape).columns()
     for _ in range(MAX_TRIES):
         before = await entries.get(name)
-        _refuse_changed(request, before)
+        refuse_changed(request.headers, before and etag_of(before), "entry")
         try:
             await entries.put(name, columns, before.etag if before else None)
         except (RowExists, RowChanged):  # by another caller meanwhile, or by ourselves in an attempt without answer
@@ -83,26 +83,9 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
     raise StoreUnavailable(f"the entry changed {MAX_TRIES} times meanwhile")
 
 
-def _refuse_changed(request: Request, entry: Entry | None) -> None:
-    wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
-    now = None if entry is None else etag_of(entry)
-    if wanted is not None and (now is None or not ({"*", now} & _tags(wanted))):
-        message = "the entry is not as it was when you read it" if entry else "there is no entry yet"
-        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
-    if unwanted is not None and now is not None and {"*", now} & _tags(unwanted):
-        raise QueryError("precondition_failed", "there is an entry already", "If-None-Match", 412)
-
-
-def _tags(header: str) -> set[str]:
-    return {tag.strip() for tag in header.split(",")}
-
-
 def _body(body: bytes, shape: type[AppEntry | Alias]) -> AppEntry | Alias:
-    if len(body) > MAX_BODY_BYTES:
-        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
     try:
-        return shape.model_validate_json(body)
+        return shape.model_validate_json(body_within(body))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = str(fault["loc"][0])[:60] if fault["loc"] else None
