@@ -1,24 +1,23 @@
 """GET and PUT /api/apps/{app} and /api/models/{deployment}: what operators enter by hand."""
 
-import asyncio
 import hashlib
-from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 import services
+from api.entered import refuse_changed, refuse_large
 from api.response import Request, Response, json_response
 from ledger.registry import Entries, Entry
 from ledger.store import RowChanged, RowExists
 from models.errors import QueryError, StoreUnavailable
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
 from models.registry import Alias, AppEntry
+from queries.asking import names_entered
 from queries.names import Names
 from queries.question import refuse_unknown
 
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_TRIES: Final = 5
 
 
@@ -35,13 +34,7 @@ async def model(request: Request) -> Response:
 async def names() -> Names:
     """What is entered now, as answers need it. Raises StoreBusy."""
     found = services.get()
-    models, apps = await asyncio.gather(found.models.all(), found.apps.all())
-    return Names(column(models, "model"), column(apps, "cost_center"), column(apps, "display_name"))
-
-
-def column(entries: Iterable[Entry], name: str) -> dict[str, str]:
-    """One column of those entries that have it, by their names."""
-    return {entry.name: entry.columns[name] for entry in entries if name in entry.columns}
+    return await names_entered(found.models, found.apps)
 
 
 def etag_of(entry: Entry) -> str:
@@ -72,7 +65,7 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
     columns = _body(request.body, shape).columns()
     for _ in range(MAX_TRIES):
         before = await entries.get(name)
-        _refuse_changed(request, before)
+        refuse_changed(request.headers, etag_of(before) if before else None, "entry")
         try:
             await entries.put(name, columns, before.etag if before else None)
         except (RowExists, RowChanged):  # by another caller meanwhile, or by ourselves in an attempt without answer
@@ -83,24 +76,8 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
     raise StoreUnavailable(f"the entry changed {MAX_TRIES} times meanwhile")
 
 
-def _refuse_changed(request: Request, entry: Entry | None) -> None:
-    wanted, unwanted = request.headers.get("if-match"), request.headers.get("if-none-match")
-    now = None if entry is None else etag_of(entry)
-    if wanted is not None and (now is None or not ({"*", now} & _tags(wanted))):
-        message = "the entry is not as it was when you read it" if entry else "there is no entry yet"
-        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
-    if unwanted is not None and now is not None and {"*", now} & _tags(unwanted):
-        raise QueryError("precondition_failed", "there is an entry already", "If-None-Match", 412)
-
-
-def _tags(header: str) -> set[str]:
-    return {tag.strip() for tag in header.split(",")}
-
-
 def _body(body: bytes, shape: type[AppEntry | Alias]) -> AppEntry | Alias:
-    if len(body) > MAX_BODY_BYTES:
-        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
+    refuse_large(body)
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.dead_letters import RedriveBody
+from api.entered import ID
 from api.openapi.entry_shapes import (
     AliasAnswer,
     AppEntryAnswer,
@@ -25,7 +26,6 @@ from api.openapi.record_shapes import (
 )
 from api.openapi.shapes import ErrorAnswer, OpenAIErrorAnswer
 from api.openapi.usage_shapes import CallAnswer, CallsAnswer, CompletionsPage, CostsPage, EmbeddingsPage, UsageAnswer
-from api.prices import ID
 from models.registry import Alias, AppEntry
 from prices.entry import PriceEntry
 from queries.openai_parameters import PARAMETERS_OF

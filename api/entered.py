@@ -1,0 +1,70 @@
+"""What all that operators enter has in common: ids, bodies, preconditions, and versions as they are shown."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from api.response import Response, json_response
+from ledger.versions import Version
+from models.errors import QueryError
+
+MAX_BODY_BYTES: Final = 64 * 1024
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def checked_id(name: str) -> str:
+    """The id of a document, as it stands in the path. Raises QueryError."""
+    if not ID.fullmatch(name):
+        raise QueryError(
+            "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
+        )
+    return name
+
+
+def refuse_large(body: bytes) -> None:
+    """Raises QueryError for a body that is larger than any entry."""
+    if len(body) > MAX_BODY_BYTES:
+        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
+        raise QueryError("body_too_large", message, None, 413)
+
+
+def json_body(body: bytes, what: str) -> object:
+    """A body as JSON; `what` it should be goes into the message. Raises QueryError."""
+    refuse_large(body)
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise QueryError("invalid_body", f"the body is no JSON; expected an object with {what}") from None
+
+
+def refuse_changed(headers: Mapping[str, str], etag: str | None, what: str) -> None:
+    """If-Match and If-None-Match (RFC 9110, 13.1), where `etag` is that of what is there now, None if nothing is.
+    Raises QueryError (412)."""
+    tags = set() if etag is None else {"*", etag}
+    wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
+    if wanted is not None and not tags & _tags(wanted):
+        message = f"there is no such {what} yet" if etag is None else f"the {what} is not as it was when you read it"
+        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
+    if unwanted is not None and tags & _tags(unwanted):
+        raise QueryError("precondition_failed", f"there is such a {what} already", "If-None-Match", 412)
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip() for tag in header.split(",")}
+
+
+def version_etag(version: Version | None) -> str | None:
+    """The ETag of a document is the number of its version."""
+    return None if version is None else f'"{version.version}"'
+
+
+def shown_version(version: Version) -> dict[str, Any]:
+    """A document with its id, and since when it is so."""
+    return {"id": version.id, "version": version.version, "edited_at": version.edited_at, **version.document}
+
+
+def version_answer(version: Version, shown: Mapping[str, Any], status: int = 200) -> Response:
+    """An answer of one document, as it is `shown`, with its ETag."""
+    return json_response(shown, status, {"ETag": f'"{version.version}"'})
