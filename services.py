@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, pending, registry, rows
+from ledger import alerts, dead_letters, directory, pending, registry, rows
+from ledger.alerts import Alerts
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
@@ -45,6 +46,7 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    alerts: Alerts
     apps: Entries
     models: Entries
     prices: Versions
@@ -113,6 +115,7 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        alerts=Alerts(table(alerts.TABLE)),
         apps=Entries(table(registry.APPS)),
         models=Entries(table(registry.MODELS)),
         prices=Versions(table("prices"), "prices"),
