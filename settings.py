@@ -70,6 +70,7 @@ class Settings:
     application_insights: str | None
     metrics_by_app: bool
     app_partitions: Mapping[str, int]
+    alert_webhook_allow_private: bool
     authentication: Authentication
     app_service_authenticates: bool
 
@@ -111,6 +112,7 @@ class Settings:
             focus_provider_name=reader.text("FOCUS_PROVIDER_NAME") or "LLM gateway",
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
+            alert_webhook_allow_private=reader.matching("ALERT_WEBHOOK_ALLOW_PRIVATE", "[01]|", "0 or 1") == "1",
             authentication=reader.one_of("AUTHENTICATION", AUTHENTICATIONS, "function_key"),
             app_service_authenticates=app_service_authenticates(environment),
         )

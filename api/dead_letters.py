@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic_core import from_json, to_json
 
 import services
+from api.edits import body_within
 from api.response import Request, Response, error_shape, json_response
 from ledger.dead_letters import Wanted
 from models.dead_letter import REASONS, Kept, letter_id, parse_letter_id
@@ -19,7 +20,6 @@ from queries.question import Parameters, moment, refuse_unknown, single
 from redrive import MAX_LETTERS, Redrive, Status, redrive_wanted
 from redrive import redrive as redrive_ids
 
-MAX_BODY_BYTES: Final = 64 * 1024
 BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 END: Final = datetime(2101, 1, 1, tzinfo=UTC)
 
@@ -175,11 +175,8 @@ def _text_of(cursor: Cursor | None) -> str | None:
 
 
 def _asked(body: bytes) -> dict[str, Any]:
-    if len(body) > MAX_BODY_BYTES:
-        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
     try:
-        asked = from_json(body)
+        asked = from_json(body_within(body))
     except ValueError as error:
         raise QueryError("not_json", f"the body is not JSON ({error})") from None
     if not isinstance(asked, dict):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import services
+from api.edits import body_within
 from api.posted import Posted, read_events
 from api.response import Request, Response, error_shape, json_response
 from models.errors import QueryError
@@ -37,9 +38,7 @@ def _refuse_unreadable(request: Request) -> None:
     if encoding not in ("", "identity"):
         message = f"the body is encoded ({encoding[:40]}); expected it as it is, without Content-Encoding"
         raise QueryError("unsupported_encoding", message, "Content-Encoding", 415)
-    if len(request.body) > MAX_BODY_BYTES:
-        message = f"the body has {len(request.body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
+    body_within(request.body, MAX_BODY_BYTES)
 
 
 def _result(position: int, event: Posted, outcome: str | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import services
-from api.entered import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
+from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
 from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 import services
-from api.entered import refuse_changed, refuse_large
+from api.edits import body_within, refuse_changed
 from api.response import Request, Response, json_response
 from ledger.registry import Entries, Entry
 from ledger.store import RowChanged, RowExists
@@ -65,7 +65,7 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
     columns = _body(request.body, shape).columns()
     for _ in range(MAX_TRIES):
         before = await entries.get(name)
-        refuse_changed(request.headers, etag_of(before) if before else None, "entry")
+        refuse_changed(request.headers, before and etag_of(before), "entry")
         try:
             await entries.put(name, columns, before.etag if before else None)
         except (RowExists, RowChanged):  # by another caller meanwhile, or by ourselves in an attempt without answer
@@ -77,9 +77,8 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
 
 
 def _body(body: bytes, shape: type[AppEntry | Alias]) -> AppEntry | Alias:
-    refuse_large(body)
     try:
-        return shape.model_validate_json(body)
+        return shape.model_validate_json(body_within(body))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = str(fault["loc"][0])[:60] if fault["loc"] else None

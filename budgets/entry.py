@@ -3,22 +3,22 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
 
 from ledger.versions import Document
+from models.alert import Format
 from models.entered import expected_object, first_fault, not_as_expected
 from models.errors import QueryError
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
+from models.webhook import MAX_URL_LENGTH, fault_of_webhook
 from prices.price import decimal_text
 from queries.buckets import zone_named
 
 PeriodName = Literal["day", "month"]
 Unit = Literal["tokens", "USD"]
-Format = Literal["cloudevents", "teams", "slack"]
 MAX_THRESHOLDS: Final = 10
 MAX_LIMIT: Final = Decimal(10**15)
 _DECIMAL: Final = re.compile(r"[0-9]{1,16}(\.[0-9]{1,6})?")
@@ -32,7 +32,7 @@ _EXPECTED: Final = {
     "unit": "tokens or USD",
     "limit": "a number above 0: of tokens a whole one, of USD with at most 6 places, written as text if it has any",
     "thresholds": f"1 to {MAX_THRESHOLDS} whole numbers from 1 to 1000, percent of the limit, each once",
-    "webhook": "an https URL of at most 2048 characters without user and password, or null",
+    "webhook": f"an https URL of at most {MAX_URL_LENGTH} characters without user and password, or null",
     "format": "cloudevents, teams or slack",
 }
 
@@ -70,7 +70,7 @@ class BudgetEntry(BaseModel):
     thresholds: Annotated[tuple[Threshold, ...], Field(strict=False, min_length=1, max_length=MAX_THRESHOLDS)] = (
         *(50, 80, 100),
     )
-    webhook: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    webhook: Annotated[str, StringConstraints(max_length=MAX_URL_LENGTH)] | None = None
     format: Format = "cloudevents"
 
     @property
@@ -93,7 +93,7 @@ DELETED: Final[Document] = {}
 """The document of a version that says that there is no budget any more: the numbers of versions go on."""
 
 
-def read_budget(body: object, allow_http: bool) -> BudgetEntry:
+def read_budget(body: object, allow_private: bool) -> BudgetEntry:
     """Raises QueryError that names the member, what is expected and what came."""
     if not isinstance(body, Mapping):
         raise expected_object(_EXPECTED, body)
@@ -110,31 +110,12 @@ def read_budget(body: object, allow_http: bool) -> BudgetEntry:
         zone_named(entry.tz)
     except QueryError:
         _refuse(True, "tz", "another name")
-    if entry.webhook is not None:
-        _refuse_webhook(entry.webhook, allow_http)
+    fault = None if entry.webhook is None else fault_of_webhook(entry.webhook, allow_private=allow_private)
+    if fault is not None:
+        raise not_as_expected("webhook", fault, "another text")
     return entry.model_copy(update={"thresholds": tuple(sorted(entry.thresholds))})
-
-
-def _refuse_webhook(url: str, allow_http: bool) -> None:
-    """What comes is not repeated: the path of a webhook is often a secret."""
-    _refuse(re.search(r"[\s\x00-\x1f\\]", url) is not None, "webhook", "spaces or control characters in it")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise not_as_expected("webhook", _EXPECTED["webhook"], "no URL") from None
-    schemes = ("https", "http") if allow_http else ("https",)
-    _refuse(parts.scheme not in schemes, "webhook", "another scheme")
-    _refuse(not host, "webhook", "one without a host")
-    _refuse("@" in parts.netloc, "webhook", "one with a user or a password")
-    _refuse(bool(parts.fragment), "webhook", "one with a fragment")
 
 
 def _refuse(wrong: bool, field: str, got: str) -> None:
     if wrong:
         raise not_as_expected(field, _EXPECTED[field], got)
-
-
-def shown_budget(document: Mapping[str, Any], to_admin: bool) -> dict[str, Any]:
-    """As it is shown: its webhook to those only who may edit it."""
-    return dict(document) if to_admin else {**document, "webhook": None}

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from models.alert import Alert
-
 from asker import asker_of
 from budgets.entry import BudgetEntry, stored_budget
 from budgets.measure import Wanted, apps_of, history, measure
@@ -24,6 +22,7 @@ from budgets.verdict import Evaluation, Used, crossed, folded, noted_for_apps, s
 from ledger.budgets import BudgetState
 from ledger.store import StoreBusy
 from ledger.versions import Version
+from models.alert import Alert
 from models.errors import QueryError, StoreUnavailable
 from queries.asking import Asker
 from queries.read import each
@@ -79,7 +78,9 @@ async def evaluate(
     await _note_apps(services, asker, budgets, at)
     report.budgets, report.failed = len(budgets), sum(each.fault is not None for each in budgets)
     report.milliseconds = round((time.monotonic() - started) * 1000)
-    states = Counter(state_of(each.entry, each.evaluation.used if each.evaluation else None) for each in budgets)
+    states: Counter[str] = Counter(
+        state_of(each.entry, each.evaluation.used if each.evaluation else None) for each in budgets
+    )
     services.telemetry.budgets(states, time.monotonic() - started)
     log.info("%s", json.dumps({"event": "budgets", "invocation_id": invocation_id, **asdict(report)}))
     return report

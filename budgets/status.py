@@ -17,8 +17,8 @@ _everything: WeakKeyDictionary[Services, Memo[Noted | None]] = WeakKeyDictionary
 
 
 async def status(services: Services, app: str, sees_all: bool, sees_app: bool, now: datetime) -> dict[str, Any]:
-    """As GET /api/budgets/status answers. Who does not see all apps is told of an app's own budgets only, and of none of
-    an app that it may not see. Raises StoreBusy."""
+    """As GET /api/budgets/status answers. Who does not see all apps is told of an app's own budgets only, and nothing
+    of an app that it may not see. Raises StoreBusy."""
     everything = await _of_everything(services)
     own = await services.budget_notes.status(app) if sees_app else None
     notes: list[Mapping[str, Any]] = [*(own.budgets if own else ()), *(everything.budgets if everything else ())]

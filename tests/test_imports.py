@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"models", "collectors", "ledger", "services"},
     "redrive": {"models", "collectors", "ledger", "services"},
     "asker": {"queries", "services"},
-    "budgets": {"models", "ledger", "prices", "queries", "services", "asker"},
+    "budgets": {"models", "ledger", "prices", "queries", "services", "asker", "memo"},
     "api": {
         *("models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo", "asker"),
         "budgets",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.dead_letters import RedriveBody
-from api.entered import ID
+from api.edits import ID
+from api.openapi.budget_operations import BUDGET_OPERATIONS
 from api.openapi.entry_shapes import (
     AliasAnswer,
     AppEntryAnswer,
@@ -294,4 +295,5 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     },
     "openapi": {"GET": Operation("openapi.json", "This document", {200: dict[str, Any]})},
     "docs": {"GET": Operation("docs", "This document as a page", {}, others={"text/html": "The page."})},
+    **BUDGET_OPERATIONS,
 }

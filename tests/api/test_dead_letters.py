@@ -11,7 +11,7 @@ import azure.functions as func
 import pytest
 
 import function_app
-from api.dead_letters import MAX_BODY_BYTES
+from api.edits import MAX_BODY_BYTES
 from hub_sender import HubSender
 from local.eventhubs import EventHubsEndpoint
 from models.dead_letter import REASONS

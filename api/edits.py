@@ -1,4 +1,5 @@
-"""What all that operators enter has in common: ids, bodies, preconditions, and versions as they are shown."""
+"""What requests with a body have in common: how much they may bring, and that no editor overwrites another; and
+how what has versions is shown."""
 
 import re
 from collections.abc import Mapping
@@ -12,6 +13,31 @@ from models.errors import QueryError
 
 MAX_BODY_BYTES: Final = 64 * 1024
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of what operators enter by ids of their own."""
+
+
+def body_within(body: bytes, most: int = MAX_BODY_BYTES) -> bytes:
+    """The body, if it has at most so many bytes. Raises QueryError (413)."""
+    if len(body) > most:
+        message = f"the body has {len(body)} bytes; expected at most {most}"
+        raise QueryError("body_too_large", message, None, 413)
+    return body
+
+
+def refuse_changed(headers: Mapping[str, str], tag: str | None, noun: str) -> None:
+    """If-Match and If-None-Match (RFC 9110, 13.1) against the ETag of what is there now, None if nothing is; `noun`
+    names it to the caller. Raises QueryError (412)."""
+    tags = set() if tag is None else {"*", tag}
+    wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
+    if wanted is not None and not tags & _tags(wanted):
+        message = f"there is no such {noun} yet" if tag is None else f"the {noun} is not as it was when you read it"
+        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
+    if unwanted is not None and tags & _tags(unwanted):
+        raise QueryError("precondition_failed", f"there is such a {noun} already", "If-None-Match", 412)
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip() for tag in header.split(",")}
 
 
 def checked_id(name: str) -> str:
@@ -23,36 +49,12 @@ def checked_id(name: str) -> str:
     return name
 
 
-def refuse_large(body: bytes) -> None:
-    """Raises QueryError for a body that is larger than any entry."""
-    if len(body) > MAX_BODY_BYTES:
-        message = f"the body has {len(body)} bytes; expected at most {MAX_BODY_BYTES}"
-        raise QueryError("body_too_large", message, None, 413)
-
-
 def json_body(body: bytes, what: str) -> object:
     """A body as JSON; `what` it should be goes into the message. Raises QueryError."""
-    refuse_large(body)
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(body_within(body), allow_inf_nan=False)
     except ValueError:
         raise QueryError("invalid_body", f"the body is no JSON; expected an object with {what}") from None
-
-
-def refuse_changed(headers: Mapping[str, str], etag: str | None, what: str) -> None:
-    """If-Match and If-None-Match (RFC 9110, 13.1), where `etag` is that of what is there now, None if nothing is.
-    Raises QueryError (412)."""
-    tags = set() if etag is None else {"*", etag}
-    wanted, unwanted = headers.get("if-match"), headers.get("if-none-match")
-    if wanted is not None and not tags & _tags(wanted):
-        message = f"there is no such {what} yet" if etag is None else f"the {what} is not as it was when you read it"
-        raise QueryError("precondition_failed", f"{message}: read it again", "If-Match", 412)
-    if unwanted is not None and tags & _tags(unwanted):
-        raise QueryError("precondition_failed", f"there is such a {what} already", "If-None-Match", 412)
-
-
-def _tags(header: str) -> set[str]:
-    return {tag.strip() for tag in header.split(",")}
 
 
 def version_etag(version: Version | None) -> str | None:
