@@ -98,6 +98,16 @@ async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
     await purge(get(), context.invocation_id)
 
 
+@app.function_name("evaluate_budgets")
+@app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
+async def evaluate_budgets(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every five minutes: what was used of each budget, and alerts for the thresholds that are crossed."""
+    from budgets.evaluate import evaluate
+    from services import get
+
+    await evaluate(get(), context.invocation_id)
+
+
 @app.function_name("usage")
 @app.route("usage", methods=["GET"])
 async def usage(req: func.HttpRequest) -> func.HttpResponse:
@@ -180,6 +190,27 @@ async def prices(req: func.HttpRequest) -> func.HttpResponse:
 async def price(req: func.HttpRequest) -> func.HttpResponse:
     """A price of the operator's own: docs/prices.md."""
     return await _answer("price", req)
+
+
+@app.function_name("budgets")
+@app.route("budgets", methods=["GET"])
+async def budgets(req: func.HttpRequest) -> func.HttpResponse:
+    """The budgets, with what is used of them: docs/budgets.md."""
+    return await _answer("budgets", req)
+
+
+@app.function_name("budget")
+@app.route("budgets/{id}", methods=["GET", "PUT", "DELETE"])
+async def budget(req: func.HttpRequest) -> func.HttpResponse:
+    """One of them."""
+    return await _answer("budget", req)
+
+
+@app.function_name("budget_status")
+@app.route("budgets/status", methods=["GET"])
+async def budget_status(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether an app is within its budgets, for the gateway."""
+    return await _answer("budget_status", req)
 
 
 @app.function_name("events")

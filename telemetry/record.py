@@ -18,6 +18,8 @@ from telemetry.instruments import (
     BATCH_DURATION,
     BATCH_LAG,
     BATCH_SIZE,
+    BUDGETS,
+    BUDGETS_DURATION,
     CONFLICTS,
     CORRECTED,
     COUNTED,
@@ -46,6 +48,7 @@ from telemetry.instruments import (
     RECEIVED,
     REQUESTS,
     RETRIES,
+    STATE,
     STATUS,
     TOKENS,
     TRANSACTIONS,
@@ -54,6 +57,7 @@ from telemetry.instruments import (
 )
 
 SCOPE = "usage_collector"
+BUDGET_STATES = ("within", "exceeded", "unknown")
 OUTCOMES = ("counted", "duplicate", "joined", "pending", "dead_lettered")
 
 Attributes = Mapping[str, AttributeValue]
@@ -152,6 +156,12 @@ class Telemetry:
     def oldest_pending(self, seconds: float) -> None:
         """How long the oldest call waits, 0 if none does."""
         self._gauges[PENDING_AGE].set(seconds)
+
+    def budgets(self, states: Mapping[str, int], seconds: float) -> None:
+        """All budgets were evaluated; `states` are those of BUDGET_STATES."""
+        for state in BUDGET_STATES:
+            self._gauges[BUDGETS].set(states.get(state, 0), {STATE: state})
+        self._histograms[BUDGETS_DURATION].record(seconds)
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """A request to the API was answered."""

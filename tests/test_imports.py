@@ -24,11 +24,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backlog": {"models", "ledger", "services", "hub_state", "memo"},
     "pipeline": {"models", "collectors", "ledger", "services"},
     "redrive": {"models", "collectors", "ledger", "services"},
-    "alerts": {"models", "ledger", "queries", "services"},
-    "api": {"models", "collectors", "ledger", "prices", "queries", "services", "alerts", "redrive", "backlog", "memo"},
+    "asker": {"queries", "services"},
+    "budgets": {"models", "ledger", "prices", "queries", "services", "asker", "memo"},
+    "alerts": {"models", "ledger", "queries", "services", "asker"},
+    "api": {
+        *("models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo", "asker"),
+        "budgets",
+        "alerts",
+    },
     "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
     "usage_cli": set(),
-    "function_app": {"settings", "collectors", "pipeline", "services", "alerts", "api", "backlog"},
+    "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog", "budgets", "alerts"},
 }
 """What each package or module of the app may import of the others. `local`, `tests` and `benchmarks` may import all."""
 
