@@ -78,6 +78,16 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
     await settle(get(), context.invocation_id)
 
 
+@app.function_name("deliver_alerts")
+@app.timer_trigger(arg_name="timer", schedule="30 * * * * *")
+async def deliver_alerts(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every minute: send the alerts that are due (docs/alerts.md)."""
+    from alerts.deliver import deliver
+    from services import get
+
+    await deliver(get(), context.invocation_id)
+
+
 @app.function_name("purge_calls")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *")
 async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:

@@ -103,6 +103,11 @@ QUERY_ENTITIES = Metric(
     "usage_collector.query.entities", "histogram", "{entity}", "Rows read for an answer", (ENDPOINT,), _ROWS
 )
 
+ALERTS = Metric("usage_collector.alerts", "counter", "{alert}", "Alerts that were raised, by kind", (KIND,))
+DELIVERIES = Metric(
+    "usage_collector.alerts.deliveries", "counter", "{attempt}", "Attempts to send an alert, by outcome", (OUTCOME,)
+)
+
 METRICS: Final = (
     EVENTS,
     RECEIVED,
@@ -128,4 +133,6 @@ METRICS: Final = (
     BUDGETS_DURATION,
     QUERY_DURATION,
     QUERY_ENTITIES,
+    ALERTS,
+    DELIVERIES,
 )

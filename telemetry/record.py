@@ -13,6 +13,7 @@ from models.dead_letter import DeadLetter
 from models.measures import CLAMPED, ODDITIES, measures_of
 from models.usage import ESTIMATED_KINDS, TOKEN_KINDS
 from telemetry.instruments import (
+    ALERTS,
     APP,
     BATCH_DURATION,
     BATCH_LAG,
@@ -23,6 +24,7 @@ from telemetry.instruments import (
     CORRECTED,
     COUNTED,
     DEAD_LETTERS,
+    DELIVERIES,
     ENDPOINT,
     ENTITIES,
     ERROR,
@@ -168,6 +170,14 @@ class Telemetry:
     def entities_read(self, endpoint: str, entities: int) -> None:
         """Rows were read for an answer."""
         self._histograms[QUERY_ENTITIES].record(entities, {ENDPOINT: endpoint})
+
+    def raised(self, kind: str) -> None:
+        """An alert was raised."""
+        self._add(ALERTS, 1, {KIND: kind})
+
+    def delivered(self, outcome: str) -> None:
+        """An attempt to send an alert came to its end: `delivered`, `again` later, or `failed` for good."""
+        self._add(DELIVERIES, 1, {OUTCOME: outcome})
 
     def _add(self, metric: Metric, amount: int, attributes: Attributes) -> None:
         if amount:
