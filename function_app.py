@@ -78,6 +78,16 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
     await settle(get(), context.invocation_id)
 
 
+@app.function_name("deliver_alerts")
+@app.timer_trigger(arg_name="timer", schedule="30 * * * * *")
+async def deliver_alerts(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every minute: send the alerts that are due (docs/alerts.md)."""
+    from alerts.deliver import deliver
+    from services import get
+
+    await deliver(get(), context.invocation_id)
+
+
 @app.function_name("purge_calls")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *")
 async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
@@ -86,6 +96,16 @@ async def purge_calls(timer: func.TimerRequest, context: func.Context) -> None:
     from services import get
 
     await purge(get(), context.invocation_id)
+
+
+@app.function_name("evaluate_budgets")
+@app.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
+async def evaluate_budgets(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every five minutes: what was used of each budget, and alerts for the thresholds that are crossed."""
+    from budgets.evaluate import evaluate
+    from services import get
+
+    await evaluate(get(), context.invocation_id)
 
 
 @app.function_name("usage")
@@ -170,6 +190,27 @@ async def prices(req: func.HttpRequest) -> func.HttpResponse:
 async def price(req: func.HttpRequest) -> func.HttpResponse:
     """A price of the operator's own: docs/prices.md."""
     return await _answer("price", req)
+
+
+@app.function_name("budgets")
+@app.route("budgets", methods=["GET"])
+async def budgets(req: func.HttpRequest) -> func.HttpResponse:
+    """The budgets, with what is used of them: docs/budgets.md."""
+    return await _answer("budgets", req)
+
+
+@app.function_name("budget")
+@app.route("budgets/{id}", methods=["GET", "PUT", "DELETE"])
+async def budget(req: func.HttpRequest) -> func.HttpResponse:
+    """One of them."""
+    return await _answer("budget", req)
+
+
+@app.function_name("budget_status")
+@app.route("budgets/status", methods=["GET"])
+async def budget_status(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether an app is within its budgets, for the gateway."""
+    return await _answer("budget_status", req)
 
 
 @app.function_name("events")

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import services
 from api import (
     access,
+    budgets,
     calls,
     dead_letters,
     docs,
@@ -45,6 +46,9 @@ ENDPOINTS: dict[str, Endpoint] = {
     "model_entry": registry.model,
     "prices": prices.listed,
     "price": prices.one,
+    "budgets": budgets.listed,
+    "budget": budgets.one,
+    "budget_status": budgets.status,
     "events": events.post,
     "dead_letters": dead_letters.page,
     "dead_letter": dead_letters.one,

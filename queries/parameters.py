@@ -148,6 +148,8 @@ PricesParameters = parameters_of(
     },
 )
 
+BudgetStatusParameters = parameters_of("BudgetStatusParameters", {"app": parameter(str, _ONE_APP, ..., min_length=1)})
+
 EndParameters = parameters_of(
     "EndParameters",
     {"valid_to": parameter(datetime, "From when on it is not valid, a full hour of UTC. Default: the next.")},

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 import function_app
 import services
 from api.openapi.document import all_operations, document
+from budgets.evaluate import evaluate
 from local.azurite import Azurite
 from local.eventhubs.server import EventHubsEndpoint
 from local.functions_host.app import FunctionSpec, HttpTrigger
@@ -43,6 +44,7 @@ DAY = {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z"}
 SECONDS = {"start_time": 1709164800, "end_time": 1709251200}
 BAD = raw_event(b"no json", sequence_number=9)
 LETTER = letter_id(BAD.origin, 0)
+BUDGET = {"app": "shop", "period": "month", "unit": "USD", "limit": "0.5", "thresholds": [50, 100]}
 PRICE = {"model": "gpt-4o*", "per_million": {"prompt_tokens": "1", "completion_tokens": 2}}
 
 
@@ -80,6 +82,12 @@ KNOWN = [
     Known("DELETE /api/prices/{id}", {}, {"id": "own"}),
     Known("GET /api/prices", DAY),
     Known("GET /api/prices", {**DAY, "missing": "1"}),
+    Known("PUT /api/budgets/{id}", {}, {"id": "own"}, BUDGET),
+    Known("PUT /api/budgets/{id}", {}, {"id": "new"}, BUDGET, 201),
+    Known("GET /api/budgets/{id}", {}, {"id": "own"}),
+    Known("DELETE /api/budgets/{id}", {}, {"id": "new"}),
+    Known("GET /api/budgets"),
+    Known("GET /api/budgets/status", {"app": "shop"}),
     Known("POST /api/events", body=usage_event(), status=202),
     Known("POST /api/events", body=[usage_event(), {}], status=207),
     Known("POST /api/events", body={}, status=400),
@@ -129,10 +137,12 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
                 ("PUT /api/apps/{app}", {"app": "shop"}, {"owner": "ann", "cost_center": "4711"}),
                 ("PUT /api/models/{deployment}", {"deployment": "chat"}, {"model": "gpt-4o"}),
                 ("PUT /api/prices/{id}", {"id": "own"}, PRICE),
+                ("PUT /api/budgets/{id}", {"id": "own"}, BUDGET),
             ]
             for operation, path, body in entered:
                 made = OPERATIONS[operation].Case(path_parameters=path, body=body, media_type="application/json")
                 assert (await asyncio.to_thread(made.call, address)).status_code == 201
+            await evaluate(found)
             yield address
         finally:
             await server.stop()
