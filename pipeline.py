@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from collectors.collect import Collected, collect
-from collectors.identity import is_made_up
+from collectors.identity import is_made_up, is_of_delivery
 from collectors.letters import refused
 from ledger.commit import CommitReport
 from ledger.pending import Meeting
@@ -127,11 +127,17 @@ def _tell_failure(
 
 def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Half]]:
     """The calls to count at once, and what has to meet other halves first. Where the gateway's logs come too, a call
-    with a request_id of its own is such a half: its log must find that it was counted."""
-    if not joins:
-        return collected.calls, collected.halves
-    whole = [call for call in collected.calls if is_made_up(call.request_id)]
-    parts = [Half("policy", call, waits=False) for call in collected.calls if not is_made_up(call.request_id)]
+    with a request_id of its own is such a half: its log must find that it was counted. So is, always, a call that is
+    dated by its delivery: sent again, it must be found whatever day it is then."""
+    whole: list[Call] = []
+    parts: list[Half] = []
+    for call in collected.calls:
+        if (joins and not is_made_up(call.request_id)) or (
+            call.dated_by_delivery and not is_of_delivery(call.request_id)
+        ):
+            parts.append(Half("policy", call, waits=False))
+        else:
+            whole.append(call)
     return whole, parts + collected.halves
 
 

@@ -9,6 +9,7 @@ comes after that corrects it: usage takes the place of none, and a call that was
 moved. Every order of the same records leads to the same call.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -64,15 +65,30 @@ def learn(known: Known, halves: Iterable[Half]) -> Known:
         if earlier is None:
             known = known._replace(halves={**known.halves, told: half})
         elif _has_usage(half) and not _has_usage(earlier):
-            place = {name: getattr(earlier.call, name) for name in ("app", "app_source", "timestamp", "clamped")}
+            place = {name: getattr(earlier.call, name) for name in _PLACE}
             known = known._replace(halves={**known.halves, told: half._replace(call=half.call._replace(**place))})
     return _noted(known)
 
 
+_PLACE: Final = ("app", "app_source", "timestamp", "clamped", "stated_timestamp", "undated")
+
+
+def meeting_of(half: Half) -> str:
+    """Under which name the records of a call meet: its request_id. A call whose day is not sure is told from those of
+    other apps by the app, if its id is no GUID: it must be found again, and may not be another's."""
+    call = half.call
+    if half.of_any_day and not _GUID.fullmatch(call.request_id):
+        return f"of_app:{hashlib.sha256(to_json([call.app, call.request_id])).hexdigest()}"
+    return call.request_id
+
+
 def is_stranger(known: Known, half: Half) -> bool:
     """True for a whole call of another app, or another day, than the one that is known by an id that is no GUID, since
-    senders that are no gateway of ours may number their calls. A GUID is one call, whoever tells of it."""
+    senders that are no gateway of ours may number their calls. A GUID is one call, whoever tells of it, and so is a
+    call whose day only its deliveries say."""
     if half.kind != "policy" or half.waits or half.call.app_source == "none" or _GUID.fullmatch(half.call.request_id):
+        return False
+    if half.of_any_day:
         return False
     named = [other.call for told, other in known.halves.items() if told in TELLERS[:3]]
     return bool(named) and _place(half.call) not in map(_place, named)
@@ -104,6 +120,9 @@ def judge(known: Known) -> Verdict:
     caller = _caller(known)
     call = _joined(known, caller)
     former = {_place(known.halves[told].call): known.halves[told].call for told in TELLERS if told in known.counted_as}
+    if call.stated_timestamp is not None:  # where it would be counted if it came again when that time is past
+        stated = call._replace(timestamp=call.stated_timestamp)
+        former.setdefault(_place(stated), stated)
     former.pop(_place(call), None)
     return Verdict(call, [each._replace(stage="moved") for each in former.values()])
 
