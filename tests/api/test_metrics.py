@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+import backlog
 import services
 from api.metrics import SERIES
 from local.azurite import Azurite
@@ -28,7 +29,8 @@ MONTH = f"{NOW:%Y-%m}"
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The month does not end while a test asks for its sums."""
-    monkeypatch.setattr(services, "now", lambda: NOW)
+    for module in (services, backlog):
+        monkeypatch.setattr(module, "now", lambda: NOW)
 
 
 def samples(reply: Reply) -> Samples:
