@@ -152,7 +152,8 @@ def _read(
             raise BadRecord(UNKNOWN_DIALECT, None, expected, describe(record))
         if cut and member != body_member(dialect):
             record = remains(found.record, None)
-        delivery = Delivery(found.call_id or delivery_id(origin, position), found.sent, origin.enqueued_time)
+        call_id = found.call_id or delivery_id(origin, position)
+        delivery = Delivery(call_id, found.sent or event.sent, origin.enqueued_time)
         usage_event = dialect.read(record, delivery)
         if usage_event is None:
             return None
