@@ -228,7 +228,7 @@ async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.function_name("dead_letter")
-@app.route("dead-letters/{id}", methods=["GET"])
+@app.route("dead-letters/{id}", methods=["GET", "DELETE"])
 async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
     """One of them, with what is kept of the record."""
     return await _answer("dead_letter", req)

@@ -84,11 +84,19 @@ def dump(value: Any) -> str:
 
 class Redaction:
     """Redacts one record. `kept` are names, in lower case, whose short texts stay; `secrets` are names of secrets that
-    do not show it. `altered` then holds the names, in lower case, of what was removed although it is neither known to
-    be content nor a secret."""
+    do not show it; `paths`, names in lower case or such as `request.path`, stay without their query. `altered` then
+    holds the names, in lower case, of what was removed although it is neither known to be content nor a secret."""
 
-    def __init__(self, kept: frozenset[str], *, content: bool, secrets: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        kept: frozenset[str],
+        *,
+        content: bool,
+        secrets: frozenset[str] = frozenset(),
+        paths: frozenset[str] = frozenset(),
+    ):
         self._kept = kept
+        self._paths = paths
         self._content = content
         self._secrets = secrets
         self.altered: set[str] = set()
@@ -124,6 +132,8 @@ class Redaction:
                 redacted[name] = self.of(member, parent, depth)
             elif names_a_secret and name.lower() in _SAYS_VALUE:
                 redacted[name] = _like(member, REMOVED)
+            elif isinstance(member, str) and (path := self._is_path(parent, name)):
+                redacted[name] = self._path(member, path)
             else:
                 redacted[self._name(name, len(redacted))] = self.of(member, name, depth)
         return redacted
@@ -168,8 +178,26 @@ class Redaction:
         if url or self._is_harmless(text, known):
             harmless = url[1] + url[2] if url else text
             if not is_secret_value(harmless) and not _is_key(harmless, known):
+                if harmless != text:  # the query may be what tells it from others
+                    self.altered.add(known)
                 return harmless
         self.altered.add(known)
+        return _size(text)
+
+    def _is_path(self, parent: str, name: str) -> str | None:
+        names = (name.lower(), f"{parent}.{name}".lower())
+        return next((each for each in names if each in self._paths), None)
+
+    def _path(self, text: str, name: str) -> str:
+        """A path or URL without its query: with content, only secrets are taken out of it."""
+        if self._content:
+            return without_secrets(text)
+        path = text.partition("?")[0]
+        if url := _URL.fullmatch(path):  # without its user
+            path = url[1] + url[2]
+        if (url or not path or _WORD.fullmatch(path)) and not is_secret_value(path):
+            return path
+        self.altered.add(name)
         return _size(text)
 
     def _is_harmless(self, text: str, name: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, cast
 
 from pydantic_core import from_json, to_json
 
@@ -75,7 +75,7 @@ def _have_an_object(start: list[bytes]) -> bool:
 def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         is_compressed = file.read(2) == _GZIP
-    return gzip.open(path, "rb") if is_compressed else path.open("rb")
+    return cast("IO[bytes]", gzip.open(path, "rb")) if is_compressed else path.open("rb")
 
 
 def _objects(text: bytes) -> list[object] | None:

@@ -11,7 +11,7 @@ verify.py        recomputes the sums from the call rows
 progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
 registry.py      what operators enter by hand: names of apps, models of deployments
-dead_letters.py  records set aside; letter_rows.py: their rows
+dead_letters.py  records set aside; letter_rows.py: their rows; letter_census.py: how many
 alerts.py        what somebody ought to know, to be sent once; alert_rows.py: its rows
 versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are

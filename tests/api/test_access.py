@@ -85,6 +85,7 @@ ROWS = [
     Row("events", "POST", "events", {"writer", "admin"}, "", None, usage_event()),
     Row("dead_letters", "GET", "dead-letters", {"admin"}),
     Row("dead_letter", "GET", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
+    Row("dead_letter", "DELETE", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
     Row("redrive", "POST", "dead-letters/redrive", {"admin"}, "", None, {"ids": ["usage-events:0:1:1:0"]}),
     Row("metrics", "GET", "metrics", SEEING_ALL),
     Row("openapi", "GET", "openapi.json", set(EVERYBODY)),

@@ -121,6 +121,8 @@ async def test_dead_letters_are_those_in_the_table_each_once(configure: Configur
         ("too_old",): 1,
     }
     assert set(letters) == {(reason,) for reason in REASONS}
+    newest = {labels: value for (name, labels), value in told.items() if "newest_dead_letter" in name}
+    assert newest == {(reason,): NOW.timestamp() for reason in ("not_json", "unknown_dialect", "too_old")}
 
 
 async def test_an_app_without_calls_has_no_coverage(configure: Configure, hub: dict[str, str]) -> None:

@@ -352,3 +352,23 @@ def test_a_hub_that_takes_nothing_is_a_fault(
     assert main(["redrive", "--all"]) == 1
     assert said(capsys) == "0 redriven, 0 not_redrivable, 0 not_found, 1 not_sent"
     assert len(letters()) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------- discard
+
+
+def test_discard_deletes_and_says_what(
+    settings: dict[str, str], hub: EventHubsEndpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(hub, b"no json", usage_event(status="x", request_id="r-1"))
+    collect_live(hub)
+    ids = [letter_id(kept.letter.origin, kept.letter.position) for kept in letters()]
+    assert main(["discard", "--id", ids[0], "--id", "x"]) == 2
+    assert len(letters()) == 2
+    assert main(["discard", *(word for each in ids for word in ("--id", each))]) == 0
+    printed = capsys.readouterr().out
+    assert "deleted (invalid_field, request_id r-1; " in printed
+    assert "deleted (not_json, request_id unknown; nothing of the record was kept)" in printed
+    assert letters() == []
+    assert main(["discard", "--id", ids[0]]) == 1
+    assert "not_found" in capsys.readouterr().out
