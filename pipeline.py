@@ -12,10 +12,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from collectors.collect import Collected, collect
 from collectors.identity import is_made_up, is_of_delivery
@@ -27,12 +28,18 @@ from ledger.settle import SettleReport, settle_pending
 from models.batch_report import BatchReport as BatchReport
 from models.call import Call
 from models.dead_letter import DeadLetter
+from models.errors import StoreUnavailable
 from models.half import Half
 from models.origin import RawEvent
 from services import Services
 from services import now as wall_clock
 
 log = logging.getLogger("usage_collector")
+
+READ_SECONDS: Final = 60.0
+WRITE_SECONDS: Final = 300.0
+"""Of one batch. With what reading its bodies takes that is well under functionTimeout (host.json), at which the host
+would end the process, and all that it does beside this batch."""
 
 
 async def ingest(
@@ -73,7 +80,8 @@ async def _ingest(
 ) -> BatchReport:
     kept_since = now() - timedelta(days=services.settings.call_retention_days)
     # They can differ after the setting was raised: rows that are gone do not come back.
-    oldest = max(kept_since, await services.directory.known_since())
+    async with _in_time(READ_SECONDS):
+        oldest = max(kept_since, await services.directory.known_since())
     payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
     collected = await asyncio.to_thread(
@@ -84,6 +92,20 @@ async def _ingest(
         estimate_usage=services.settings.estimate_usage,
         payloads=payloads,
     )
+    async with _in_time(WRITE_SECONDS):
+        return await _count(events, collected, services, invocation_id, now, started, replay)
+
+
+async def _count(
+    events: Sequence[RawEvent],
+    collected: Collected,
+    services: Services,
+    invocation_id: str,
+    now: Callable[[], datetime],
+    started: float,
+    replay: str | None,
+) -> BatchReport:
+    payloads = services.settings.dead_letter_payloads
     joins = bool(services.settings.gateway_logs_hub)
     whole, halves = _told_apart(collected, joins)
     if not joins and (logs := sum(half.kind != "policy" for half in halves)):
@@ -105,6 +127,17 @@ async def _ingest(
     if replay is None:
         await services.progress.note(events[-1].origin)
     return report
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Raises StoreUnavailable when what is done in it takes longer. What was counted until then stays counted, as if
+    the process had died here: the batch comes again."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(f"table storage: not done within {seconds:g} s") from None
 
 
 def _tell_failure(

@@ -1,5 +1,6 @@
 """From a URL to an endpoint, and from every error to the one error shape."""
 
+import asyncio
 import logging
 import re
 import time
@@ -30,6 +31,9 @@ from models.errors import QueryError, SettingsError, StoreUnavailable
 log = logging.getLogger("usage_collector.api")
 
 MAX_QUERY_LENGTH = 16 * 1024
+
+LEAST_SECONDS = 60
+"""For an answer. Azure's front end gives up after 230."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -83,7 +87,8 @@ async def _answer(
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
         request = Request(_parameters(url, parts.values()), headers, body, named, method)
-        return await ENDPOINTS[endpoint](await access.admitted(endpoint, request))
+        async with asyncio.timeout(_seconds()):
+            return await ENDPOINTS[endpoint](await access.admitted(endpoint, request))
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
@@ -91,12 +96,25 @@ async def _answer(
         return error_response(
             QueryError("misconfigured", "the app's settings have faults; its log lists them", None, 500)
         )
+    except TimeoutError:
+        log.error("%s: no answer within %d s", endpoint, _seconds())
+        return error_response(
+            QueryError("storage_unavailable", f"no answer within {_seconds()} seconds; try again", None, 503)
+        )
     except (StoreError, StoreUnavailable) as error:
         log.error("%s: %s", endpoint, error)
         return error_response(QueryError("storage_unavailable", "the tables do not answer; try again", None, 503))
     except Exception:
         log.exception("%s failed", endpoint)
         return error_response(QueryError("internal_error", "the question could not be answered", None, 500))
+
+
+def _seconds() -> int:
+    """How long any answer may take: after what a question may, which has a message of its own. At most 225."""
+    try:
+        return max(services.get().settings.query_max_seconds, LEAST_SECONDS) + 5
+    except SettingsError:
+        return LEAST_SECONDS
 
 
 def _parameters(url: str, parts: Iterable[str]) -> dict[str, list[str]]:
