@@ -79,9 +79,9 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
 
 
 @app.function_name("deliver_alerts")
-@app.timer_trigger(arg_name="timer", schedule="30 * * * * *")
+@app.timer_trigger(arg_name="timer", schedule="45 * * * * *")
 async def deliver_alerts(timer: func.TimerRequest, context: func.Context) -> None:
-    """Every minute: send the alerts that are due (docs/alerts.md)."""
+    """Every minute, a little after budgets were evaluated: send the alerts that are due (docs/alerts.md)."""
     from alerts.deliver import deliver
     from services import get
 

@@ -72,7 +72,7 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits(name: str) -> No
         ("settle_pending", "0 * * * * *"),
         ("purge_calls", "0 */10 * * * *"),
         ("evaluate_budgets", "30 */5 * * * *"),
-        ("deliver_alerts", "30 * * * * *"),
+        ("deliver_alerts", "45 * * * * *"),
         ("find_anomalies", "0 10 * * * *"),
     ],
 )
