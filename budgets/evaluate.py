@@ -153,9 +153,9 @@ async def _judge_one(
             continue
         projection = _projected(found, used, at, budget.state.profile if is_current else None)
         for threshold in crossed(found.budget, used):
-            report.raised += await services.alerts.raise_once(
-                _alert(budget.version.id, found, used, projection, threshold, at)
-            )
+            alert = _alert(budget.version.id, found, used, projection, threshold, at)
+            is_new = await services.alerts.raise_once(alert)
+            report.raised += is_new  # not in one line: others count here while this one waits
         if is_current:
             budget.evaluation = Evaluation(
                 budget.version.id, found.version, found.period, at, used, projection.amount, projection.method

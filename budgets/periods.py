@@ -18,7 +18,7 @@ from queries.buckets import DAY, midnight, month_after
 
 GRACE: Final = timedelta(days=1)
 MAX_PERIODS: Final = 40
-"""Of one budget in one run, the oldest first; the next run does the rest."""
+"""Of one budget in one run: the oldest, and the current one; the next run does the rest."""
 
 
 class Period(NamedTuple):
@@ -62,6 +62,8 @@ def due(history: Sequence[Version], settled: datetime | None, now: datetime) -> 
     """What is to be evaluated of a budget, of its versions from the one in force at `settled` on (None: from the first
     on), and what can be noted as settled when that is done."""
     found: list[Due] = []
+    deleted = [number for number, version in enumerate(history) if not version.document]
+    history = history[deleted[-1] + 1 :] if deleted else history  # what was deleted fires no more
     edits = [parse_rfc3339(version.edited_at) for version in history]
     for version, edited, replaced in zip(history, edits, [*edits[1:], None], strict=True):
         budget = stored_budget(version.document)
@@ -71,10 +73,11 @@ def due(history: Sequence[Version], settled: datetime | None, now: datetime) -> 
             if replaced is not None and period.end > replaced:  # the next version is in force at its end
                 break
             found.append(Due(version.version, budget, period))
-            if len(found) > MAX_PERIODS:
-                last = found[MAX_PERIODS - 1].period.end
-                return found[:MAX_PERIODS], max(min(last, now - GRACE), settled or edits[0])
-    return found, max(now - GRACE, settled or edits[0])
+    done = now - GRACE
+    if len(found) > MAX_PERIODS:
+        found = [*found[: MAX_PERIODS - 1], found[-1]]
+        done = min(done, found[-2].period.end)
+    return found, max(done, settled or edits[0])
 
 
 def needs_history(current: Version, settled: datetime | None) -> bool:
