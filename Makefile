@@ -19,7 +19,7 @@ help: ## List these targets
 run: install ## Start the collector and all it needs on this machine, send sample traffic, print a usage report
 	@$(BIN)/python -m local.stack
 
-test: lint .conformance/.installed mono ## Lint, then run all tests; they start the services they need and stop them
+test: lint .conformance/.installed .kusto/.installed mono ## Lint, then run all tests; they start the services they need and stop them
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # About an hour and a half on two cores; each of the four parts ends the soak when it finds something.
@@ -63,7 +63,7 @@ lock: install ## Lock what the .in files ask for, with hashes, into requirements
 install: .venv/.installed node_modules/.installed ## Install what the other targets need
 
 clean: ## Remove what was installed and all caches (the data of `make run` stays in .data)
-	rm -rf .venv .venv-bench node_modules .conformance .atheris dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
+	rm -rf .venv .venv-bench node_modules .conformance .kusto .atheris dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements-dev.txt
@@ -85,6 +85,11 @@ mono:
 .conformance/.installed: tests/conformance/requirements.txt | .venv/.installed
 	@rm -rf .conformance
 	$(STEP) "Worker library" $(PIP) --no-deps --ignore-requires-python --target .conformance -r $<
+	@touch $@
+
+.kusto/.installed: tests/infra/kusto/package.json tests/infra/kusto/package-lock.json | node_modules/.installed
+	@rm -rf .kusto && mkdir .kusto && cp $^ .kusto
+	$(STEP) "Kusto parser" npm ci --no-progress --prefix .kusto
 	@touch $@
 
 .atheris/.installed: tests/faults/requirements.txt | .venv/.installed
