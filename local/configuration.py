@@ -14,44 +14,46 @@ _ADDRESSES: Final = {
     "EventHubConnection": "a connection string",
     "EventHubConnection__fullyQualifiedNamespace": "`<namespace>.servicebus.windows.net`",
 }
-"""Checked by rules of their own."""
+"""What these take is said by rules of their own."""
+_BY_THEMSELVES: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
+    **dict.fromkeys(_ADDRESSES, ("text", ())),
+    "ESTIMATE_USAGE": ("switch", ("0",)),
+}
+_READER: Final = next(name for name in ("Reader", "_Reader") if hasattr(settings, name))
 
 
-class _Recorder(settings._Reader):
-    """A reader that remembers with which bounds each setting was read."""
+class _Recorder:
+    """Stands before a reader and remembers with which bounds each setting is read."""
 
-    asked: dict[str, tuple[str, tuple[Any, ...]]]
+    def __init__(self, reader: Any, asked: dict[str, tuple[str, tuple[Any, ...]]]) -> None:
+        self._reader = reader
+        self._asked = asked
 
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        if name.startswith("_") or not callable(found):
-            return found
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._reader, name)
 
         def remembered(*setting_and_bounds: Any) -> Any:
             if setting_and_bounds:
-                setting, *bounds = setting_and_bounds
-                self.__dict__.setdefault("asked", {}).setdefault(setting, (name, tuple(bounds)))
+                self._asked.setdefault(setting_and_bounds[0], (name, setting_and_bounds[1:]))
             return found(*setting_and_bounds)
 
-        return remembered
+        return remembered if callable(found) else found
 
 
 def rows() -> list[tuple[str, str, str]]:
     """Name, default and what it takes, in the order in which the code reads them."""
-    recorders: list[_Recorder] = []
-
-    def recorder(environment: dict[str, str]) -> _Recorder:
-        recorders.append(_Recorder(environment))
-        return recorders[0]
-
-    original = settings._Reader
-    settings._Reader = recorder  # type: ignore[assignment, misc]
+    asked: dict[str, tuple[str, tuple[Any, ...]]] = {}
+    original: Any = getattr(settings, _READER)
+    setattr(settings, _READER, lambda environment: _Recorder(original(environment), asked))
     try:
         Settings.from_environment({"UsageStorage": "UseDevelopmentStorage=true", "USAGE_EVENTS_HUB": "usage-events"})
     finally:
-        settings._Reader = original  # type: ignore[misc]
-    asked = recorders[0].asked
-    return [(name, *_described(name, kind, bounds)) for name, (kind, bounds) in asked.items()]
+        setattr(settings, _READER, original)
+    return [
+        (name, *_described(name, kind, bounds))
+        for name, (kind, bounds) in (_BY_THEMSELVES | asked).items()
+        if not name.startswith("WEBSITE_")  # the platform's
+    ]
 
 
 def _described(name: str, kind: str, bounds: tuple[Any, ...]) -> tuple[str, str]:
@@ -62,6 +64,8 @@ def _described(name: str, kind: str, bounds: tuple[Any, ...]) -> tuple[str, str]
             return f"`{default}`", f"{unit}, {least} to {most}"
         case "one_of", (choices, default):
             return f"`{default}`", ", ".join(f"`{choice}`" for choice in choices)
+        case "switch", (default,):
+            return f"`{default}`", "0 or 1"
         case "matching", (_, expected):
             return ("`0`" if expected == "0 or 1" else "–"), expected
         case "names" | "dimensions", (default,):

@@ -1,11 +1,12 @@
 """What a program prints into a page is what it prints now."""
 
+import json
 import re
 from pathlib import Path
 
 from benchmarks import costs
 from local import configuration
-from settings import Settings
+from settings import HOST_SETTINGS, Settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -17,6 +18,11 @@ def shown(page: str, command: str) -> str:
 def test_the_settings_at_a_glance_are_those_of_the_code() -> None:
     command = "python -m local.configuration"
     assert shown("configuration.md", command) == configuration.report(), f"copy what `{command}` prints"
+
+
+def test_every_setting_is_there_at_a_glance() -> None:
+    sample = json.loads((DOCS.parent / "local.settings.sample.json").read_text())["Values"]
+    assert {name for name, _, _ in configuration.rows()} == set(sample) - set(HOST_SETTINGS) | {"AZURE_CLIENT_ID"}
 
 
 def test_a_default_at_a_glance_is_the_default() -> None:
