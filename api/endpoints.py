@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import services
 from api import (
     access,
+    alerts,
     budgets,
     calls,
     dead_letters,
@@ -53,6 +54,9 @@ ENDPOINTS: dict[str, Endpoint] = {
     "dead_letters": dead_letters.page,
     "dead_letter": dead_letters.one,
     "redrive": dead_letters.redrive,
+    "alerts": alerts.page,
+    "alert_test": alerts.test,
+    "alert_retry": alerts.retry,
     "health": health.get,
     "metrics": metrics.get,
     "openapi": docs.openapi,

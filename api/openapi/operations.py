@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from api.dead_letters import RedriveBody
 from api.edits import ID
+from api.openapi.alert_operations import ALERT_OPERATIONS
 from api.openapi.budget_operations import BUDGET_OPERATIONS
 from api.openapi.entry_shapes import (
     AliasAnswer,
@@ -284,16 +285,10 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         )
     },
     "metrics": {
-        "GET": Operation(
-            "metrics",
-            "Metrics for Prometheus",
-            {},
-            "docs/operations.md.",
-            others=PROMETHEUS,
-            refuses=(),
-        )
+        "GET": Operation("metrics", "Metrics for Prometheus", {}, "docs/operations.md.", others=PROMETHEUS, refuses=())
     },
     "openapi": {"GET": Operation("openapi.json", "This document", {200: dict[str, Any]})},
     "docs": {"GET": Operation("docs", "This document as a page", {}, others={"text/html": "The page."})},
     **BUDGET_OPERATIONS,
+    **ALERT_OPERATIONS,
 }

@@ -31,6 +31,7 @@ from local.functions_host.invoke import Invoker
 from local.functions_host.retry import NO_RETRY
 from models.dead_letter import letter_id
 from pipeline import ingest
+from tests.ledger.test_alerts import alert
 from tests.queries.filled import environment, fill
 from tests.support.events import raw_event, usage_event
 
@@ -94,6 +95,10 @@ KNOWN = [
     Known("GET /api/dead-letters"),
     Known("GET /api/dead-letters/{id}", {}, {"id": LETTER}),
     Known("POST /api/dead-letters/redrive", body={"ids": [LETTER]}),
+    Known("GET /api/alerts", {"kind": ["budget", "test"]}),
+    Known("GET /api/alerts", {"state": "pending", "limit": 1}),
+    Known("POST /api/alerts/test", body={"webhook": "https://nowhere.invalid/x", "format": "slack"}),
+    Known("POST /api/alerts/retry", body={"ids": ["budget/b/1/2026-11-01/0"]}),
     _openai("usage/completions", group_by=["project_id", "model"]),
     _openai("usage/embeddings", bucket_width="1h", limit=2),
     _openai("costs", group_by=["line_item"]),
@@ -143,6 +148,7 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
                 made = OPERATIONS[operation].Case(path_parameters=path, body=body, media_type="application/json")
                 assert (await asyncio.to_thread(made.call, address)).status_code == 201
             await evaluate(found)
+            await found.alerts.raise_once(alert())
             yield address
         finally:
             await server.stop()
