@@ -83,6 +83,13 @@ var rules = [
     periods: 1
     query: loadTextContent('../alerts/budgets-are-not-evaluated.kql')
   }
+  {
+    name: 'budgets-are-unknown'
+    severity: 2
+    window: 'PT15M'
+    periods: 1
+    query: loadTextContent('../alerts/budgets-are-unknown.kql')
+  }
 ]
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {
