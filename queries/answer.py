@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ class Answer:
     them: `coverage` says how large a share of the calls reported usage (None without calls). `estimated_share` is how
     much was estimated: of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts,
     for each dimension that the question names, the calls that were summed up before it was told apart: grouped, they
-    stand under null, and no filter finds them."""
+    stand under null, and no filter finds them. `counted_at` is when the newest of what was read for it was counted."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
@@ -70,6 +71,7 @@ class Answer:
     next_position: Position | None = None
     sums: Sequence[Sums] = ()
     previous: "Answer | None" = None
+    counted_at: datetime | None = None
 
 
 class Fold:
@@ -262,6 +264,7 @@ def figures(sums: Mapping[str, int], costs: Cost = NOTHING) -> dict[str, Any]:
         "audio_seconds": sums.get(AUDIO_MICROSECONDS, 0) / 1_000_000,
         "cost": None if costs.amount is None else decimal_text(costs.amount),
         "approximate_cost": decimal_text(costs.approximate),
+        "cache_savings": None if costs.amount is None else decimal_text(costs.cache_savings),
         "unpriced_tokens": costs.unpriced_tokens,
         "unpriced_audio_seconds": costs.unpriced_audio_microseconds / 1_000_000,
         "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},

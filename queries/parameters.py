@@ -100,6 +100,11 @@ UsageParameters = parameters_of(
             "`start`, or any figure of a row such as `total_tokens` or `latency_ms_p95`; a minus before it descends.",
             "start",
         ),
+        "figures": parameter(
+            str,
+            "A comma list of the figures that rows and totals have, such as `calls,cost`. Default: all.",
+            min_length=1,
+        ),
         "limit": parameter(int, "Rows of a page, at most `QUERY_MAX_ROWS`. Default: all in one.", ge=1),
         "cursor": _CURSOR,
         "format": parameter(

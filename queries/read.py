@@ -41,6 +41,8 @@ class UsageReader:
         self._directory = directory
         self._concurrency = concurrency
         self._bounds = bounds
+        self.newest: datetime | None = None
+        """When the newest of the rows that were read was written."""
 
     async def read(self, query: UsageQuery, take: TakeRow, now: datetime) -> int:
         """Give `take` every row of the question's range and apps, a call as a row over itself. Returns how many rows
@@ -73,6 +75,8 @@ class UsageReader:
                 rows += 1
                 if rows > self._bounds.max_entities:
                     raise _too_much(f"more than {self._bounds.max_entities} rows of the table")
+                if row.written is not None and (self.newest is None or row.written > self.newest):
+                    self.newest = row.written
                 if span.level != "c":
                     take(app, row.columns)
                     continue
