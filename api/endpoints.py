@@ -11,6 +11,7 @@ import services
 from api import (
     access,
     calls,
+    dashboard,
     dead_letters,
     docs,
     events,
@@ -53,6 +54,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "metrics": metrics.get,
     "openapi": docs.openapi,
     "docs": docs.docs,
+    "dashboard": dashboard.page,
+    "dashboard_file": dashboard.file,
 }
 
 

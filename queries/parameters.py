@@ -143,6 +143,10 @@ CallParameters = parameters_of(
 
 MonthsParameters = parameters_of("MonthsParameters", _range("31 days", "its months are taken whole"))
 
+AppsParameters = parameters_of(
+    "AppsParameters", {**_range("31 days", "its months are taken whole"), "app": _FILTERS["app"]}
+)
+
 PricesParameters = parameters_of(
     "PricesParameters",
     {

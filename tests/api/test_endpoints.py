@@ -40,6 +40,7 @@ def test_every_endpoint_has_a_function() -> None:
     assert all(hasattr(function_app, name) for name in ENDPOINTS)
     others = {"calls", "call", "app_entry", "model_entry", "price", "events", "health", "metrics"}
     others |= {"openai_completions", "openai_embeddings", "openai_costs", "openapi", "docs"}
+    others |= {"dashboard", "dashboard_file"}
     assert set(ENDPOINTS) == {*ASKING, *others, "dead_letters", "dead_letter", "redrive"}
 
 
