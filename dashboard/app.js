@@ -49,10 +49,10 @@ async function showCall(state, signal) {
 }
 
 async function showOverview(state, signal) {
-  const { asked, tops, series, stacked, unpriced } = overview.questions(state, signal);
+  const { asked, whole: first, tops, series, stacked, unpriced } = overview.questions(state, signal);
   const limits = budgets(signal);
   limits.catch(() => {}); // told where it is shown
-  const whole = await tops.app;
+  const [whole] = await Promise.all([first, namesOf("app", { ...asked, rows: (state.filters.app ?? []).map((app) => ({ app })) }, signal)]);
   const head = heading(state, asked);
   if (!whole.totals.calls) {
     main.replaceChildren(head, status(series, signal), gate.nothing(Object.keys(state.filters).length > 0));
@@ -68,7 +68,7 @@ async function showOverview(state, signal) {
   const group = (name) => Promise.all([tops[name], namesOf(name, tops[name], signal)]).then(([answer]) => answer);
   const app = state.filters.app?.length === 1 ? state.filters.app[0] : null;
   const parts = [
-    part(`${MEASURES[state.measure]} over time`, Promise.all([series, stacked, group(state.by)]), ([all, found]) => overview.overTime(state, all, found, display, go), "wide"),
+    part(`${MEASURES[state.measure]} over time`, Promise.all([series, stacked, namesOf(state.by, first, signal)]), ([all, found]) => overview.overTime(state, all, found, display, go), "wide"),
     ...[["app", "Top apps"], ["model", "Top models"]].filter(([name]) => state.filters[name]?.length !== 1).map(([name, title]) =>
       part(title, group(name), (answer) => overview.topTable(state, name, answer, display, go))),
     part("Tokens", series, overview.tokenKinds),

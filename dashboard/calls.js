@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { h, table } from "./dom.js";
 import * as f from "./format.js";
+import * as gate from "./gate.js";
 import { DIMENSIONS, changed, question } from "./state.js";
 
 const PAGE = 25;
@@ -22,10 +23,13 @@ export async function callsList(state, signal, go) {
   const asked = callsQuestion(state);
   const list = h("div");
   const shown = [];
+  const another = (cursor) => more(cursor).catch((fault) => {
+    if (!signal.aborted) list.append(gate.problem(fault, () => another(cursor)));
+  });
   async function more(cursor) {
     const answer = await ask("calls", { ...asked, limit: PAGE, cursor }, signal);
     shown.push(...answer.calls);
-    const next = answer.next_cursor && h("button", { type: "button", click: () => more(answer.next_cursor) }, "Show more");
+    const next = answer.next_cursor && h("button", { type: "button", click: () => another(answer.next_cursor) }, "Show more");
     const since = `since ${f.time(asked.from, state.tz, "moment")}`;
     list.replaceChildren(...(shown.length
       ? [table(`Calls ${since}, newest first`, columns(state, go), shown), next ?? ""]

@@ -24,27 +24,32 @@ const TOP = 10;
 const SERIES = 8;
 const WITHOUT_COMPARISON = new Set(["calls_not_kept", "range_too_long", "too_much_to_read", "dimension_not_aggregated", "zone_not_aggregated"]);
 
-/** What the view needs of the API. The answers are promises, so that each part is shown as it comes. */
+/**
+ * What the view needs of the API. The answers are promises, so that each part is shown as it comes; what the first chart
+ * does not need is asked when that has its answers. `whole` has the totals.
+ */
 export function questions(state, signal) {
   const asked = question(state);
   const { granularity: _, ...range } = asked;
   const top = (group) => compared({
     ...range, granularity: "total", group_by: group, order_by: `-${state.measure}`, limit: TOP, figures: WHOLE,
   }, signal);
-  const tops = Object.fromEntries([...new Set(["app", "model", state.by])].map((group) => [group, top(group)]));
+  const whole = top(state.by);
   const series = askDated("usage", { ...asked, group_by: "none", fill: "zero", figures: WHOLE }, signal);
-  const stacked = tops[state.by].then((answer) => {
+  const stacked = whole.then((answer) => {
     const names = answer.rows.filter((row) => row[state.by] !== null && Number(row[state.measure]) > 0)
       .map((row) => row[state.by]).slice(0, SERIES);
     if (!names.length) return { names, rows: [] };
     return ask("usage", { ...asked, group_by: state.by, [state.by]: names, figures: state.measure }, signal)
       .then(({ rows }) => ({ names, rows }));
   });
-  const unpriced = tops.app.then(({ totals }) => (isUnpriced(totals) ? ask("usage", {
+  const charted = Promise.allSettled([series, stacked]);
+  const tops = Object.fromEntries(["app", "model"].map((group) => [group, group === state.by ? whole : charted.then(() => top(group))]));
+  const unpriced = Promise.all([whole, charted]).then(([{ totals }]) => (isUnpriced(totals) ? ask("usage", {
     ...range, granularity: "total", group_by: "model", order_by: "-unpriced_tokens", limit: TOP, figures: "calls,unpriced_tokens,unpriced_audio_seconds",
   }, signal).then(({ rows }) => rows.filter(isUnpriced)) : []));
-  for (const each of [...Object.values(tops), series, stacked, unpriced]) each.catch(() => {}); // told where it is shown
-  return { asked, tops, series, stacked, unpriced };
+  for (const each of [...Object.values(tops), whole, series, stacked, unpriced]) each.catch(() => {}); // told where it is shown
+  return { asked, whole, tops, series, stacked, unpriced };
 }
 
 const isUnpriced = (figures) => figures.unpriced_tokens > 0 || figures.unpriced_audio_seconds > 0;
@@ -176,7 +181,7 @@ export function topTable(state, group, answer, display, go) {
   const bar = (row) => h("meter", { min: 0, max: most || 1, value: Number(row[state.measure] ?? 0), "aria-hidden": "true" });
   const columns = [
     { title: DIMENSIONS[group], of: (row) => h("span", { class: "name", title: row[group] }, link(row)) },
-    { title: "", of: bar },
+    { title: h("span", { class: "unseen" }, "Share"), of: bar },
     { title: "Cost", number: true, of: (row) => [figure(f.dollars(row.cost), row.cost ?? "", "cost"), row.cost !== null && row.unpriced_tokens ? h("abbr", { class: "warn", title: `${f.count(row.unpriced_tokens)} tokens are not priced` }, " +?") : null] },
     { title: "Tokens", number: true, of: (row) => figure(f.brief(row.total_tokens), row.total_tokens, "total_tokens") },
     { title: "Calls", number: true, of: (row) => figure(f.brief(row.calls), row.calls, "calls") },

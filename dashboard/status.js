@@ -44,5 +44,5 @@ async function letters(signal) {
   const { dead_letters: found, next_cursor: more } = await ask("dead-letters", { limit: LETTERS }, signal);
   if (!found.length && !more) return "no dead letters";
   const reasons = Object.entries(Object.groupBy(found, (letter) => letter.reason)).map(([reason, of]) => `${reason}: ${of.length}`);
-  return h("span", { class: "warn", title: reasons.join(", ") }, `${more ? "more than " : ""}${f.count(found.length)} records were set aside and are not counted (dead letters)`);
+  return h("span", { class: "warn", title: reasons.join(", ") }, `${more ? "more than " : ""}${f.count(found.length)} ${found.length === 1 ? "record is" : "records are"} set aside and not counted (dead letters)`);
 }

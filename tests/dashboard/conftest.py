@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import services
 from local.azurite import Azurite
 from local.eventhubs.server import EventHubsEndpoint
 from pipeline import ingest
-from tests.dashboard.known import NAMES, NOW, calls
+from tests.dashboard.known import BUSY, NAMES, NOW, READER, calls
 from tests.queries.filled import environment, fill
 from tests.support.events import raw_event
 from tests.support.served import served
@@ -43,7 +43,8 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
         await ingest([raw_event(b"no json", sequence_number=9)], found)
         async with served() as address:
             for app, name in NAMES.items():
-                await asyncio.to_thread(put, f"{address}/api/apps/{quote(app, safe='')}", {"display_name": name})
+                entry = {"display_name": name, "readers": [READER] if app == BUSY else []}
+                await asyncio.to_thread(put, f"{address}/api/apps/{quote(app, safe='')}", entry)
             yield address
         await found.close()
 
@@ -53,11 +54,11 @@ def put(url: str, body: Any) -> None:
         assert reply.status in (200, 201)
 
 
-async def api(url: str, path: str) -> Any:
+async def api(url: str, path: str, headers: Mapping[str, str] | None = None) -> Any:
     """What the API answers to GET /api/{path}."""
 
     def get() -> Any:
-        with urlopen(f"{url}/api/{path}") as reply:
+        with urlopen(Request(f"{url}/api/{path}", headers=dict(headers or {}))) as reply:
             return json.load(reply)
 
     return await asyncio.to_thread(get)

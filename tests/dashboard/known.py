@@ -12,6 +12,8 @@ HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 QUIET, BUSY = "invoices", "support-chat"
 MODELS = ("gpt-4o-2024-08-06", "gpt-4o-mini-2024-07-18", "somebody's-own", None)
 """The third has no price, the last did not say its name."""
+READER = "5a1e4c4e-0000-4000-8000-00000000000a"
+"""Someone who may see the busy app only."""
 NAMES = {BUSY: "Support chat", QUIET: "Invoices & receipts"}
 DAYS = 14
 
@@ -20,7 +22,7 @@ def calls() -> Iterator[dict[str, Any]]:
     """Two weeks of calls until now, more of them by day than at night and on weekdays than at weekends."""
     for hours in range(DAYS * 24):
         time = NOW - timedelta(hours=hours, minutes=7)
-        busy = (1 if time.weekday() >= 5 else 2) * (2 if 8 <= time.hour <= 18 else 1)
+        busy = 2 if time.weekday() < 5 and 8 <= time.hour <= 18 else 1
         for number in range(busy):
             yield _call(time, hours, number)
 
