@@ -200,7 +200,7 @@ class TestOne:
             "correlationId": call,
             "properties": {"correlationId": call, "promptTokens": 10, "completionTokens": 5, "totalTokens": 15},
         }
-        await ingest([raw_event(log, hub="gateway-logs")], found)
+        await ingest([raw_event(log, hub="gateway-logs", enqueued=now)], found)
         waiting = (await one(call)).json
         assert (waiting["calls"], waiting["waiting"]["usage"]["total_tokens"]) == ([], 15)
 
@@ -209,7 +209,7 @@ class TestOne:
         assert (counted["app"], counted["counted"]) == ("unattributed", True)
 
         event = usage_event(request_id=call, timestamp=now.isoformat(), usage=None, usage_source="gateway_log")
-        await ingest([raw_event(event)], found)
+        await ingest([raw_event(event, enqueued=now)], found)
         shown = {each["app"]: each for each in (await one(call)).json["calls"]}
         assert (shown["unattributed"]["counted"], shown["unattributed"]["counted_in"]) == (False, None)
         assert shown["unattributed"]["moved_to"]["app"] == "app-1"

@@ -29,8 +29,15 @@ def usage_event(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-def raw_event(record: object, *, hub: str = "usage-events", partition: str = "0", sequence_number: int = 0) -> RawEvent:
+def raw_event(
+    record: object,
+    *,
+    hub: str = "usage-events",
+    partition: str = "0",
+    sequence_number: int = 0,
+    enqueued: datetime | None = None,
+) -> RawEvent:
     """`record` as an event that a hub delivers; bytes are taken as they are."""
     body = record if isinstance(record, bytes) else json.dumps(record).encode()
-    enqueued = NOON + timedelta(milliseconds=sequence_number)
+    enqueued = enqueued or NOON + timedelta(milliseconds=sequence_number)
     return RawEvent(body, Origin(hub, partition, sequence_number, enqueued))
