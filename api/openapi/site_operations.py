@@ -7,7 +7,7 @@ from api.openapi.operation import Operation
 from api.openapi.record_shapes import HealthAnswer
 from queries.parameters import HealthParameters
 
-_FILE: Final = {"file": (r"[a-z.-]+", "app.js")}
+_FILE: Final = {"file": (r"[A-Za-z.-]+", "app.js")}
 
 SITE_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
     "health": {

@@ -63,7 +63,7 @@ def test_no_two_files_have_one_name() -> None:
 
 @pytest.mark.parametrize(
     ("vendored", "packaged"),
-    [("chart.umd.min.js", "dist/chart.umd.min.js"), ("chart.js.LICENSE.md", "LICENSE.md")],
+    [("chart.umd.min.js", "dist/chart.umd.min.js"), ("chart.js.LICENSE.txt", "LICENSE.md")],
 )
 def test_the_chart_library_is_that_of_its_package(vendored: str, packaged: str) -> None:
     package = ROOT / "node_modules" / "chart.js" / packaged
