@@ -82,12 +82,13 @@ async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | 
     async def folded(question: UsageQuery) -> Fold:
         cut = await pricing.cut(question, book, entered)
         fold = Fold(cut, settings.query_max_rows, book, entered)
-        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered, allowed), fold.take, now))
+        taken = await reader.read(narrowed(cut, entered, allowed), fold.take, now)
+        found.telemetry.entities_read("usage", taken.rows)
+        fold.counted_at = taken.newest
         return fold
 
     fold = await folded(query)
-    counted_at = reader.newest
-    return replace(fold.answer(await folded(previous(query)) if query.compare else None), counted_at=counted_at)
+    return fold.answer(await folded(previous(query)) if query.compare else None)
 
 
 def bounds_of(found: Services) -> Bounds:

@@ -76,13 +76,15 @@ class Answer:
 
 
 class Fold:
-    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`."""
+    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`. `counted_at` is for
+    who reads the rows to tell."""
 
     def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook, names: Names = NO_NAMES):
         self._query = query
         self._names = names
         self._max_rows = max_rows
         self._book = book
+        self.counted_at: datetime | None = None
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
         named = dict.fromkeys((*query.group_by, *query.filters))
         self._named = [name for name in named if name in DIMENSIONS]
@@ -166,6 +168,7 @@ class Fold:
             next_position=next_position,
             sums=[placed.sums for placed in shown_rows],
             previous=None if previous is None else previous.answer(),
+            counted_at=self.counted_at,
         )
 
     def aligned(self, buckets: int) -> dict[tuple[int, Group], Sums]:
