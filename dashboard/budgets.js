@@ -44,13 +44,6 @@ export function budgetsTable({ all, alerts }, state) {
     ], ordered.slice(0, SHOWN), { hidden: true }),
     seen.length > SHOWN && h("p", { class: "quiet" }, `and ${f.count(seen.length - SHOWN)} that are used less.`),
     alerts.length > 0 && [h("h3", {}, "Latest alerts"), h("ul", { class: "alerts" }, alerts.map((alert) => h("li", {},
-      h("time", { datetime: alert.raised, class: "quiet" }, f.time(alert.raised, state.tz, "minute")), " ", told(alert))))],
+      h("time", { datetime: alert.raised, class: "quiet" }, f.time(alert.raised, state.tz, "minute")), " ", alert.threshold ? h("strong", {}, `${alert.threshold} % `) : null, alert.summary)))],
   ];
-}
-
-function told(alert) {
-  const amount = (value) => (alert.unit === "tokens" ? `${f.count(Number(value))} tokens` : f.dollars(value));
-  if (alert.kind === "budget") return `Budget ${alert.budget}: ${alert.threshold} % reached, ${amount(alert.actual)} of ${amount(alert.limit)}`;
-  if (alert.kind === "anomaly") return `${alert.app}: ${amount(alert.actual)} in an hour, usual are ${amount(alert.usual)}`;
-  return `Test of ${alert.budget ?? "the delivery"}`;
 }

@@ -1,5 +1,6 @@
 """Every view of the dashboard against known calls: what is on the page is what the API answers."""
 
+import asyncio
 import csv
 import io
 import re
@@ -9,8 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.conftest import READY, Look, api, figures, shot
-from tests.dashboard.known import BUSY, HOSTILE, NAMES
+import services
+from budgets.evaluate import evaluate
+from tests.dashboard.conftest import READY, Look, api, figures, put, shot
+from tests.dashboard.known import BUSY, HOSTILE, NAMES, NOW
 
 WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
 """The last seven days of Berlin."""
@@ -194,3 +197,29 @@ async def test_numbers_are_written_as_the_reader_writes_them(look: Look) -> None
     shown = await page.locator(".tile data").first.inner_text()
     assert re.fullmatch(r"\d+,\d\d\s\$", shown)
     assert shown.startswith(f"{Decimal(cost):.2f}".replace(".", ","))
+
+
+async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url: str) -> None:
+    """The timer finds them as of the known calls; those that are used up most come first."""
+    month = {"period": "month", "tz": "UTC", "thresholds": [50, 100]}
+    for name, budget in {
+        "chat": {**month, "app": BUSY, "unit": "tokens", "limit": "1000000"},
+        "all": {**month, "unit": "USD", "limit": "1000"},
+    }.items():
+        await asyncio.to_thread(put, f"{url}/api/budgets/{name}", budget)
+    await evaluate(services.get(), now=lambda: NOW)
+    page = await look()
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    found = {budget["id"]: budget for budget in (await api(url, "budgets"))["budgets"]}
+    for number, name in enumerate(("chat", "all")):
+        row, status = card.locator("tbody tr").nth(number), found[name]["status"]
+        assert (await row.locator("th").inner_text()).startswith(name)
+        exact = await row.locator("data").evaluate_all("found => found.map(each => each.value)")
+        assert exact == [status["actual"], status["projected"], found[name]["limit"]]
+    assert float(found["chat"]["status"]["percent"]) > 100
+    raised = (await api(url, "alerts"))["alerts"]
+    told = await card.locator(".alerts li").all_inner_texts()
+    assert len(told) == len(raised) == 2
+    assert all(text.endswith(alert["summary"]) for text, alert in zip(told, raised, strict=True)), told
+    await shot(page, "budgets")
