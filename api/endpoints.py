@@ -13,6 +13,7 @@ from api import (
     alerts,
     budgets,
     calls,
+    dashboard,
     dead_letters,
     docs,
     events,
@@ -61,6 +62,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "metrics": metrics.get,
     "openapi": docs.openapi,
     "docs": docs.docs,
+    "dashboard": dashboard.page,
+    "dashboard_file": dashboard.file,
 }
 
 
