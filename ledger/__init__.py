@@ -10,6 +10,7 @@ purge.py         deletes call rows past their retention
 verify.py        recomputes the sums from the call rows
 progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
+schema.py        which version the tables' rows have; migrate.py brings older ones up to this one
 registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside; letter_rows.py: their rows
 versions.py      documents that operators edit, with their history
