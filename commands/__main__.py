@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import services
-from commands import export, import_tables, migrate, redrive, replay, verify
+from commands import export, forget, import_tables, migrate, redrive, replay, verify
 from hub_state import HubUnavailable
 from ledger.store import StoreError
 from models.errors import SettingsError, StoreUnavailable
@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Command] = {
     "replay": replay,
     "export": export,
     "import": import_tables,
+    "forget": forget,
     "migrate": migrate,
 }
 

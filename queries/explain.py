@@ -66,7 +66,9 @@ def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[st
         "moved_to": None,
         "why": _why(call) + ([_BY_ALIAS] if call.model != told_model else []),
     }
-    if call.stage != "moved":
+    if columns.get("forgotten"):
+        told["why"] = [_FORGOTTEN]
+    elif call.stage != "moved":
         hour = call.timestamp.replace(minute=0, second=0, microsecond=0)
         sums = {"hour": utc_text(hour), "day": f"{hour:%Y-%m-%d}", "month": f"{hour:%Y-%m}"}
         told["counted_in"] = sums | {"dimensions": {name: dimension_of(call, name) for name in dimensions_of(columns)}}
@@ -90,6 +92,9 @@ _MISSING: Final = {
     "not_metered": "the operation has no tokens",
     "unrecognised": "there was no usage that is known, or none yet",
 }
+
+
+_FORGOTTEN: Final = "its app's data was deleted; this is kept so that the call is not counted again if it comes again"
 
 
 def _why(call: Call) -> list[str]:
