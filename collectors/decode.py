@@ -20,11 +20,11 @@ def decode(body: bytes) -> list[Record | BadRecord]:
     or an item of an array (also of the wrapper `records`, around which nothing else stands). An object that lost its
     end has the member `cut.MARK`.
     """
-    if not body.strip():
-        return [BadRecord(NOT_JSON, None, "a JSON object", "an empty event")]
     try:
         return _whole(body)
     except ValueError as error:
+        if not body.strip():
+            return [BadRecord(NOT_JSON, None, "a JSON object", "an empty event")]
         # A lone document that was cut may have lines that are objects too: then it is still one, not many.
         document = _mended(body)
         if not document or any(isinstance(record, BadRecord) for record in document):

@@ -54,8 +54,10 @@ _TOO_DEEP: Final = BadRecord(NOT_JSON, None, f"a record in at most {MAX_DEPTH} w
 
 def _is_cloud_event(record: Record) -> bool:
     """CloudEvents 1.0, section "Required attributes"; `data` is optional there, but without it nothing is told."""
+    if "specversion" not in record or _DATA.isdisjoint(record):
+        return False
     attributes = (record.get(name) for name in ("specversion", "type", "source", "id"))
-    return all(isinstance(value, str) and value for value in attributes) and not _DATA.isdisjoint(record)
+    return all(isinstance(value, str) and value for value in attributes)
 
 
 _DATA = frozenset({"data", "data_base64"})

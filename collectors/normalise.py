@@ -39,7 +39,7 @@ def as_count(value: object, *, as_text: bool = False) -> int:
     return value
 
 
-def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
+def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
     """`usage` as our counts, or None if it states none of them.
 
     Raises BadRecord naming the member, if a count cannot be one (as_count). xAI, and its models in
@@ -49,12 +49,15 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     counts: dict[str, int] = {}
     seconds: Decimal | None = None
     for name, path in shape.counts:
+        value = usage.get(path[0])
+        if value is not None and len(path) > 1:
+            value = _within(value, path)
+        if value is None or name in counts:
+            continue
         if name == "audio_seconds":
-            seconds = _seconds(usage, path)
-        elif name not in counts:
-            count = _count(usage, path, shape.as_text)
-            if count is not None:
-                counts[name] = count
+            seconds = _seconds(value, path)
+        else:
+            counts[name] = _count(value, path, shape.as_text)
     if not counts and seconds is None:
         return None
     tool_use = counts.pop(TOOL_USE, 0)
@@ -79,31 +82,23 @@ def normalise(usage: Mapping[str, Any], shape: Shape) -> Usage | None:
     return Usage(**counts, audio_seconds=seconds)
 
 
-def _count(usage: Mapping[Any, Any], path: Path, as_text: bool) -> int | None:
-    value = usage.get(path[0])
-    if value is not None and len(path) > 1:
-        value = _value(usage, path)
-    if value is None:
-        return None
+def _count(value: object, path: Path, as_text: bool) -> int:
     try:
         return as_count(value, as_text=as_text)
     except ValueError:
         raise _bad(path, COUNT_OR_TEXT if as_text else COUNT, value) from None
 
 
-def _seconds(usage: Mapping[str, Any], path: Path) -> Decimal | None:
-    value = _value(usage, path)
-    if value is None:
-        return None
+def _seconds(value: object, path: Path) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
         raise _bad(path, f"a number of seconds from 0 to {MAX_SECONDS}", value)
     return Decimal(repr(value))
 
 
-def _value(usage: Mapping[str, Any], path: Path) -> Any:
-    """What stands at `path`, or None. In a list of objects with a modality, a name is that of the modality."""
-    value: Any = usage
-    for depth, member in enumerate(path):
+def _within(value: Any, path: Path) -> Any:
+    """What stands at `path`, whose first member is `value`, or None. In a list of objects with a modality, a name is
+    that of the modality."""
+    for depth, member in enumerate(path[1:], start=1):
         if value is None or value == []:  # PHP's way to write an object without members
             return None
         if isinstance(value, dict):

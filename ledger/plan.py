@@ -63,6 +63,8 @@ class PlannedCall(NamedTuple):
 
     @property
     def changes(self) -> tuple[Change, ...]:
+        if self.adds is not None and self.takes is None:
+            return (self.adds,)
         return tuple(change for change in (self.adds, self.takes) if change is not None)
 
     def replacing(self, columns: Mapping[str, Any], etag: str, writer: str) -> "PlannedCall":
@@ -133,14 +135,15 @@ def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
     rows: set[str] = set()
     size = 0
     for planned in calls:
-        touched = [row_key for change in planned.changes for row_key in change.aggregates]
-        more_rows = rows.union(touched)
-        more_size = size + size_bound(planned.entity)
-        too_many = len(chosen) + 1 + len(more_rows) > MAX_TRANSACTION_ENTITIES
-        if chosen and (too_many or more_size + len(more_rows) * AGGREGATE_SIZE > SIZE_LIMIT):
+        touched = {row_key for change in planned.changes for row_key in change.aggregates}
+        own_size = size_bound(planned.entity)
+        number = len(rows) + len(touched - rows)
+        too_many = len(chosen) + 1 + number > MAX_TRANSACTION_ENTITIES
+        if chosen and (too_many or size + own_size + number * AGGREGATE_SIZE > SIZE_LIMIT):
             transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
-            chosen, more_rows, more_size = [], set(touched), size_bound(planned.entity)
+            chosen, rows, size = [], set(), 0
         chosen.append(planned)
-        rows, size = more_rows, more_size
+        rows |= touched
+        size += own_size
     transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
     return transactions

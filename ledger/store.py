@@ -217,7 +217,8 @@ def _waits() -> dict[str, Any]:
 
 def _operation(write: Write) -> Any:
     if write.etag is None:
-        return "create", write.entity
+        # Unasked, the service sends every inserted row back ("Insert Entity", Prefer); the ETag comes either way.
+        return "create", write.entity, {"response_preference": "return-no-content"}
     options: dict[str, Any] = {"etag": write.etag, "match_condition": MatchConditions.IfNotModified}
     if write.delete:
         return "delete", write.entity, options

@@ -67,13 +67,14 @@ def measures_of(call: Call) -> Measures:
             measures[AUDIO_MICROSECONDS] = round(usage.audio_seconds * 1_000_000)
         if usage.total_tokens_reported is not None:
             measures[DISAGREEING_TOTALS] = 1
-        if usage.parts_exceed_whole:
-            measures[EXCEEDING_PARTS] = 1
-        # Only the single call tells: of sums, one call's excess would vanish in what others have left.
-        if excess := usage.excess_prompt_tokens:
-            measures[EXCESS_PROMPT_TOKENS] = excess
-        if excess := usage.excess_completion_tokens:
-            measures[EXCESS_COMPLETION_TOKENS] = excess
+        if usage.has_parts:
+            if usage.parts_exceed_whole:
+                measures[EXCEEDING_PARTS] = 1
+            # Only the single call tells: of sums, one call's excess would vanish in what others have left.
+            if excess := usage.excess_prompt_tokens:
+                measures[EXCESS_PROMPT_TOKENS] = excess
+            if excess := usage.excess_completion_tokens:
+                measures[EXCESS_COMPLETION_TOKENS] = excess
     if call.duration_ms is not None:
         measures[LATENCY_BUCKETS[bisect_left(LATENCY_BOUNDS_MS, call.duration_ms)]] = 1
     return measures

@@ -1,7 +1,7 @@
 """What one model call used, in one meaning whatever the provider (docs/architecture.md, "Usage")."""
 
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 UsageState = Literal["reported", "estimated", "missing"]
 USAGE_STATES: tuple[UsageState, ...] = ("reported", "estimated", "missing")
@@ -44,6 +44,11 @@ class Usage(NamedTuple):
     total_tokens_reported: int | None = None
 
     @property
+    def has_parts(self) -> bool:
+        """True if any part of the prompt or of the completion was reported, other than as zero."""
+        return any(self[_FIRST_PART:_AFTER_PARTS])
+
+    @property
     def excess_prompt_tokens(self) -> int:
         """How much the parts of the prompt that are charged apart come to more than the prompt (prices/price.py)."""
         cached, audio = self.cached_prompt_tokens or 0, self.audio_prompt_tokens or 0
@@ -74,6 +79,10 @@ class Usage(NamedTuple):
                 (completion, (self.accepted_prediction_tokens, self.rejected_prediction_tokens)),
             )
         )
+
+
+_FIRST_PART: Final = Usage._fields.index("cached_prompt_tokens")
+_AFTER_PARTS: Final = Usage._fields.index("audio_seconds")
 
 
 class Estimate(NamedTuple):

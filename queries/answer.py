@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ledger.rows import SUMMED_BY, sums_of
@@ -90,18 +91,20 @@ class Fold:
 
     def take(self, app: str, columns: Entity) -> None:
         """Add one aggregate row, if it passes the filters. Raises QueryError when the answer gets too many rows."""
-        told = str(columns.get("dimensions", "")).split(",")
-        summed = _summed(columns)
+        told: str = columns.get("dimensions", "")
+        by: str = columns.get(SUMMED_BY, told)
+        summed = columns if by == told else _told_apart(columns, by)
         model = self._names.value("model", app, summed)
-        values = {**columns, "model": model}
-        missing = [name for name in self._named if name not in told]
-        missing += [name for name in self._priced_by(columns, model) if name not in summed["dimensions"].split(",")]
+        missing = [name for name in self._named if name not in _names(told)]
+        missing += [name for name in self._priced_by(columns, model) if name not in _names(by)]
         for name in dict.fromkeys(missing):
             self._not_aggregated[name] = self._not_aggregated.get(name, 0) + columns.get("calls", 0)
         for name, allowed in self._filters.items():
-            if self._value(name, app, values) not in allowed:
+            if (model if name == "model" else self._names.value(name, app, columns)) not in allowed:
                 return
-        group = tuple(self._value(name, app, values) for name in self._query.group_by)
+        group = tuple(
+            [model if name == "model" else self._names.value(name, app, columns) for name in self._query.group_by]
+        )
         bucket = self._bucket(columns["RowKey"])
         sums = self._groups.get((bucket, group))
         if sums is None:
@@ -109,10 +112,6 @@ class Fold:
             sums = self._groups[bucket, group] = {}
         price = self._book.find(app, model, summed, row_hour(columns["RowKey"]))
         add(sums.setdefault(price, {}), sums_of(columns))
-
-    def _value(self, name: str, app: str, values: Entity) -> str | None:
-        found: str | None = values["model"] if name == "model" else self._names.value(name, app, values)
-        return found
 
     def _priced_by(self, columns: Entity, model: str | None) -> list[str]:
         """The dimensions that decide which model and which price calls have."""
@@ -189,14 +188,16 @@ class Fold:
             )
 
 
-def _summed(columns: Entity) -> Entity:
-    """What a row tells apart if it is asked for as it was summed up: what a call costs must not depend on whether it is
-    read alone or in its sums."""
-    if SUMMED_BY not in columns:
-        return {"dimensions": "", **columns}
-    summed = columns[SUMMED_BY].split(",")
-    known = {name: value for name, value in columns.items() if name not in DIMENSIONS or name in summed}
-    return known | {"dimensions": columns[SUMMED_BY]}
+def _told_apart(columns: Entity, by: str) -> Entity:
+    """A call's columns as its sums tell them apart, which are summed `by` these dimensions: what it costs must not
+    depend on whether it is read alone or in them."""
+    summed = _names(by)
+    return {name: value for name, value in columns.items() if name not in DIMENSIONS or name in summed}
+
+
+@lru_cache(maxsize=64)
+def _names(dimensions: str) -> frozenset[str]:
+    return frozenset(dimensions.split(","))
 
 
 class Placed(NamedTuple):
