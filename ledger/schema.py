@@ -55,19 +55,19 @@ class Schema:
         self._begun = False
 
     async def check(self) -> None:
-        """See that this app understands the tables. Raises TablesOfAnotherVersion, StoreUnavailable."""
+        """See that this app understands the tables. Raises TablesOfAnotherVersion, StoreBusy."""
         if time.monotonic() < self._fits_until:
             return
-        self._judge(await insist(self.found, self._sleep))
+        self._judge(await self.found())
         self._fits_until = time.monotonic() + CHECK_SECONDS
 
     async def begin(self, now: datetime) -> None:
-        """Before this app writes. As `check`; also raises StoreUnavailable while apps of an earlier version may still
-        be at work."""
+        """Before this app writes. Raises TablesOfAnotherVersion, and StoreUnavailable also while apps of an earlier
+        version may still be at work."""
         if not self._begun:
             await self.note(now)
             self._begun = True
-        await self.check()
+        await insist(self.check, self._sleep)
 
     async def found(self) -> SchemaVersions | None:
         """None if there is no row. Raises StoreBusy."""
