@@ -15,6 +15,7 @@ forget.py        takes an app or a user out of calls and sums, forget_records.py
 snapshot.py      a partition as it is at one moment, for exports; odata.py: a row as a line
 registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside; letter_rows.py: their rows
+alerts.py        what somebody ought to know, to be sent once; alert_rows.py: its rows
 versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are
 store.py         the one module that talks to azure-data-tables; its errors say what to do next
