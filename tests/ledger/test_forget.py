@@ -244,7 +244,7 @@ def test_the_command_says_what_it_would_do_and_does_it_with_yes(
     assert main(["forget", "--app", APP, "--yes"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("forgotten: 12 calls, 1 dead letters, ")
-    assert "not looked in: models, prices" in told
+    assert "not looked in: alerts, budgets, models, prices" in told
     after = asyncio.run(read())
     own = {key[0] for key in (*after["usage"], *after["directory"]) if APP in "".join(key)}
     assert own == {f"{APP}|202611", "apps|202611"}  # of the month whose calls are kept: marks
