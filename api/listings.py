@@ -5,12 +5,13 @@ from collections import defaultdict
 from datetime import timedelta
 
 import services
-from api.registry import column, etag_of, shown
+from api.registry import etag_of, shown
 from api.response import Request, Response, json_response
 from api.used import used
 from ledger.registry import Entry
 from models.registry import Alias, AppEntry
 from queries import spans
+from queries.asking import column
 from queries.names import Names
 from queries.parameters import MonthsParameters
 from queries.question import refuse_unknown, time_range

@@ -1,6 +1,5 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
@@ -9,18 +8,16 @@ import services
 from api.formats import wanted_format
 from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response
-from queries.answer import FIGURES, Answer, Fold, Position
+from asker import asker_of
+from queries.answer import FIGURES, Answer, Position
 from queries.compare import previous
 from queries.cursor import Cursors, Place
 from queries.export import export
 from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
-from queries.names import narrowed
 from queries.parameters import UsageParameters
 from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson
-from queries.pricing import Pricing
 from queries.question import Terms, UsageQuery, single, usage_query
-from queries.read import Bounds, UsageReader, in_time
-from services import Services
+from queries.read import in_time
 
 
 async def get(request: Request) -> Response:
@@ -70,29 +67,7 @@ async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | 
     """The answer to a question, priced, of the apps that its caller may see (None: all). Raises QueryError and
     StoreError."""
     found = services.get()
-    settings = found.settings
-    pricing = Pricing(found.prices, found.catalogue, found.directory)
-    entered, book = await asyncio.gather(names(), pricing.book())
-    reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
-
-    async def folded(question: UsageQuery) -> Fold:
-        cut = await pricing.cut(question, book, entered)
-        fold = Fold(cut, settings.query_max_rows, book, entered)
-        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered, allowed), fold.take, now))
-        return fold
-
-    fold = await folded(query)
-    return fold.answer(await folded(previous(query)) if query.compare else None)
-
-
-def bounds_of(found: Services) -> Bounds:
-    """The bounds that the settings give every question."""
-    settings = found.settings
-    return Bounds(
-        max_entities=settings.query_max_entities,
-        max_calls=settings.query_max_calls,
-        max_call_days=settings.query_max_call_days,
-        max_requests=settings.query_max_requests,
-        max_seconds=settings.query_max_seconds,
-        call_retention_days=settings.call_retention_days,
-    )
+    asker, max_rows = await asker_of(found, "usage"), found.settings.query_max_rows
+    fold = await asker.fold(query, now, max_rows, allowed)
+    before = await asker.fold(previous(query), now, max_rows, allowed) if query.compare else None
+    return fold.answer(before)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from models.alert import Kind, State
 from models.call import DIMENSIONS
 from models.dead_letter import REASONS
 from models.usage import MissingReason, UsageState
@@ -148,6 +149,8 @@ PricesParameters = parameters_of(
     },
 )
 
+BudgetStatusParameters = parameters_of("BudgetStatusParameters", {"app": parameter(str, _ONE_APP, ..., min_length=1)})
+
 EndParameters = parameters_of(
     "EndParameters",
     {"valid_to": parameter(datetime, "From when on it is not valid, a full hour of UTC. Default: the next.")},
@@ -164,6 +167,20 @@ DeadLettersParameters = parameters_of(
         "from": parameter(datetime, "The first time at which the hub took them in. Default: no limit."),
         "to": parameter(datetime, "The end of these times. Default: no limit."),
         "limit": parameter(int, "Dead letters of a page, at most.", 100, ge=1, le=1000),
+        "cursor": _CURSOR,
+    },
+)
+
+AlertsParameters = parameters_of(
+    "AlertsParameters",
+    {
+        "kind": parameter(list[Kind], "Only of this kind; given several times, of any of them.", min_length=1),
+        "state": parameter(list[State], "Only in this state; given several times, in any of them.", min_length=1),
+        "app": _filter("app"),
+        "budget": _filter("budget"),
+        "from": parameter(datetime, "The first time at which they were raised. Default: no limit."),
+        "to": parameter(datetime, "The end of these times. Default: no limit."),
+        "limit": parameter(int, "Alerts of a page, at most.", 100, ge=1, le=1000),
         "cursor": _CURSOR,
     },
 )

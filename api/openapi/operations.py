@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.dead_letters import RedriveBody
+from api.edits import ID
+from api.openapi.alert_operations import ALERT_OPERATIONS
+from api.openapi.budget_operations import BUDGET_OPERATIONS
 from api.openapi.entry_shapes import (
     AliasAnswer,
     AppEntryAnswer,
@@ -25,7 +28,6 @@ from api.openapi.record_shapes import (
 )
 from api.openapi.shapes import ErrorAnswer, OpenAIErrorAnswer
 from api.openapi.usage_shapes import CallAnswer, CallsAnswer, CompletionsPage, CostsPage, EmbeddingsPage, UsageAnswer
-from api.prices import ID
 from models.registry import Alias, AppEntry
 from prices.entry import PriceEntry
 from queries.openai_parameters import PARAMETERS_OF
@@ -283,15 +285,10 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         )
     },
     "metrics": {
-        "GET": Operation(
-            "metrics",
-            "Metrics for Prometheus",
-            {},
-            "docs/operations.md.",
-            others=PROMETHEUS,
-            refuses=(),
-        )
+        "GET": Operation("metrics", "Metrics for Prometheus", {}, "docs/operations.md.", others=PROMETHEUS, refuses=())
     },
     "openapi": {"GET": Operation("openapi.json", "This document", {200: dict[str, Any]})},
     "docs": {"GET": Operation("docs", "This document as a page", {}, others={"text/html": "The page."})},
+    **BUDGET_OPERATIONS,
+    **ALERT_OPERATIONS,
 }

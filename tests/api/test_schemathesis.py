@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 import function_app
 import services
 from api.openapi.document import all_operations, document
+from budgets.evaluate import evaluate
 from local.azurite import Azurite
 from local.eventhubs.server import EventHubsEndpoint
 from local.functions_host.app import FunctionSpec, HttpTrigger
@@ -30,6 +31,7 @@ from local.functions_host.invoke import Invoker
 from local.functions_host.retry import NO_RETRY
 from models.dead_letter import letter_id
 from pipeline import ingest
+from tests.ledger.test_alerts import alert
 from tests.queries.filled import environment, fill
 from tests.support.events import raw_event, usage_event
 
@@ -43,6 +45,7 @@ DAY = {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z"}
 SECONDS = {"start_time": 1709164800, "end_time": 1709251200}
 BAD = raw_event(b"no json", sequence_number=9)
 LETTER = letter_id(BAD.origin, 0)
+BUDGET = {"app": "shop", "period": "month", "unit": "USD", "limit": "0.5", "thresholds": [50, 100]}
 PRICE = {"model": "gpt-4o*", "per_million": {"prompt_tokens": "1", "completion_tokens": 2}}
 
 
@@ -80,12 +83,22 @@ KNOWN = [
     Known("DELETE /api/prices/{id}", {}, {"id": "own"}),
     Known("GET /api/prices", DAY),
     Known("GET /api/prices", {**DAY, "missing": "1"}),
+    Known("PUT /api/budgets/{id}", {}, {"id": "own"}, BUDGET),
+    Known("PUT /api/budgets/{id}", {}, {"id": "new"}, BUDGET, 201),
+    Known("GET /api/budgets/{id}", {}, {"id": "own"}),
+    Known("DELETE /api/budgets/{id}", {}, {"id": "new"}),
+    Known("GET /api/budgets"),
+    Known("GET /api/budgets/status", {"app": "shop"}),
     Known("POST /api/events", body=usage_event(), status=202),
     Known("POST /api/events", body=[usage_event(), {}], status=207),
     Known("POST /api/events", body={}, status=400),
     Known("GET /api/dead-letters"),
     Known("GET /api/dead-letters/{id}", {}, {"id": LETTER}),
     Known("POST /api/dead-letters/redrive", body={"ids": [LETTER]}),
+    Known("GET /api/alerts", {"kind": ["budget", "test"]}),
+    Known("GET /api/alerts", {"state": "pending", "limit": 1}),
+    Known("POST /api/alerts/test", body={"webhook": "https://nowhere.invalid/x", "format": "slack"}),
+    Known("POST /api/alerts/retry", body={"ids": ["budget/b/1/2026-11-01/0"]}),
     _openai("usage/completions", group_by=["project_id", "model"]),
     _openai("usage/embeddings", bucket_width="1h", limit=2),
     _openai("costs", group_by=["line_item"]),
@@ -129,10 +142,13 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
                 ("PUT /api/apps/{app}", {"app": "shop"}, {"owner": "ann", "cost_center": "4711"}),
                 ("PUT /api/models/{deployment}", {"deployment": "chat"}, {"model": "gpt-4o"}),
                 ("PUT /api/prices/{id}", {"id": "own"}, PRICE),
+                ("PUT /api/budgets/{id}", {"id": "own"}, BUDGET),
             ]
             for operation, path, body in entered:
                 made = OPERATIONS[operation].Case(path_parameters=path, body=body, media_type="application/json")
                 assert (await asyncio.to_thread(made.call, address)).status_code == 201
+            await evaluate(found)
+            await found.alerts.raise_once(alert())
             yield address
         finally:
             await server.stop()
