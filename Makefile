@@ -1,4 +1,4 @@
-# Python packages live in .venv, Azurite in node_modules; each is made anew only when what it is made from has changed.
+# Python packages live in .venv, Azurite and what the dashboard is tested with in node_modules; each is made anew only when what it is made from has changed.
 # Override the interpreter with `make PYTHON=/path/to/python3.12 …`; what `make run` reads is in local/stack.py.
 
 # The first of these that is 3.11 or later and can make virtual environments.
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STEP := @sh local/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test soak lint bench simulate package lock clean mono
+.PHONY: help install run test soak lint bench simulate package lock clean mono chromium
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## List these targets
 run: install ## Start the collector and all it needs on this machine, send sample traffic, print a usage report
 	@$(BIN)/python -m local.stack
 
-test: lint .conformance/.installed .kusto/.installed mono ## Lint, then run all tests; they start the services they need and stop them
+test: lint .conformance/.installed .kusto/.installed mono chromium ## Lint, then run all tests; they start the services they need and stop them
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # About an hour and a half on two cores; each of the four parts ends the soak when it finds something.
@@ -63,7 +63,7 @@ lock: install ## Lock what the .in files ask for, with hashes, into requirements
 install: .venv/.installed node_modules/.installed ## Install what the other targets need
 
 clean: ## Remove what was installed and all caches (the data of `make run` stays in .data)
-	rm -rf .venv .venv-bench node_modules .conformance .kusto .atheris dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
+	rm -rf .venv .venv-bench node_modules .screenshots .conformance .kusto .atheris dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: requirements-dev.txt
@@ -81,6 +81,14 @@ mono:
 	{ command -v apt-get && test "$$(id -u)" = 0; } >/dev/null || { \
 	echo "error: the tests of the policies need Mono: as root, apt-get install --no-install-recommends $(MONO)" >&2; exit 1; }; \
 	sh local/step.sh "Mono" sh -c 'apt-get update && apt-get install -y --no-install-recommends $(MONO)'; }
+
+# The tests of the dashboard look at it in Debian's browser; another one can be named in CHROMIUM.
+chromium:
+	@test -x "$$CHROMIUM" || command -v chromium >/dev/null || { \
+	{ command -v apt-get && test "$$(id -u)" = 0; } >/dev/null || { \
+	echo "error: the tests of the dashboard need Chromium: as root, apt-get install --no-install-recommends chromium; or set CHROMIUM" >&2; \
+	exit 1; }; \
+	sh local/step.sh "Chromium" sh -c 'apt-get update && apt-get install -y --no-install-recommends chromium'; }
 
 .conformance/.installed: tests/conformance/requirements.txt | .venv/.installed
 	@rm -rf .conformance
@@ -109,5 +117,5 @@ node_modules/.installed: package.json package-lock.json
 	echo "error: node and npm were not found; Azurite needs Node.js 20 or later" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { \
 	echo "error: Node.js $$(node --version) is too old; Azurite needs 20 or later" >&2; exit 1; }
-	$(STEP) "Azurite package" npm ci --no-progress
+	$(STEP) "npm packages" npm ci --no-progress
 	@touch $@

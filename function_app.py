@@ -156,6 +156,20 @@ openapi = _answers("openapi", "openapi.json")
 docs = _answers("docs", "docs")
 
 
+@app.function_name("dashboard")
+@app.route("dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """The page to look at, without data: it asks for a key, or to sign in, itself."""
+    return await _answer("dashboard", req)
+
+
+@app.function_name("dashboard_file")
+@app.route("dashboard/{file}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
+    """What the page is made of."""
+    return await _answer("dashboard_file", req)
+
+
 async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:
     from api.endpoints import answer
 

@@ -16,4 +16,5 @@ dead_letters.py  GET /api/dead-letters, GET /api/dead-letters/{id}, POST /api/de
 health.py      GET /api/health
 metrics.py     GET /api/metrics
 docs.py        GET /api/openapi.json and GET /api/docs, made in openapi/
+dashboard.py   GET /api/dashboard and its files, which are in dashboard/
 """

@@ -53,6 +53,8 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "metrics": {"GET": Need.READ_ALL},
     "openapi": {"GET": Need.NOTHING},
     "docs": {"GET": Need.NOTHING},
+    "dashboard": {"GET": Need.NOTHING},
+    "dashboard_file": {"GET": Need.NOTHING},
 }
 """By endpoint and method. An endpoint with `Need.APPS` answers of `Request.allowed` only."""
 

@@ -101,6 +101,11 @@ UsageParameters = parameters_of(
             "`start`, or any figure of a row such as `total_tokens` or `latency_ms_p95`; a minus before it descends.",
             "start",
         ),
+        "figures": parameter(
+            str,
+            "A comma list of the figures that rows and totals have, such as `calls,cost`. Default: all.",
+            min_length=1,
+        ),
         "limit": parameter(int, "Rows of a page, at most `QUERY_MAX_ROWS`. Default: all in one.", ge=1),
         "cursor": _CURSOR,
         "format": parameter(
@@ -138,6 +143,10 @@ CallParameters = parameters_of(
 )
 
 MonthsParameters = parameters_of("MonthsParameters", _range("31 days", "its months are taken whole"))
+
+AppsParameters = parameters_of(
+    "AppsParameters", {**_range("31 days", "its months are taken whole"), "app": _FILTERS["app"]}
+)
 
 PricesParameters = parameters_of(
     "PricesParameters",

@@ -108,6 +108,7 @@ def test_the_routes_are_those_of_the_api() -> None:
             "GET",
         ),
         **dict.fromkeys(("alerts", "dead-letters", "dead-letters/{id}", "openapi.json", "docs"), "GET"),
+        **dict.fromkeys(("dashboard", "dashboard/{file}"), "GET"),
         **dict.fromkeys((f"v1/organization/usage/{kind}" for kind in ("completions", "embeddings")), "GET"),
         "v1/organization/costs": "GET",
         **dict.fromkeys(("apps/{app}", "models/{deployment}"), "GET,PUT"),
@@ -116,7 +117,11 @@ def test_the_routes_are_those_of_the_api() -> None:
         "budgets/{id}": "GET,PUT,DELETE",
         **dict.fromkeys(("events", "dead-letters/redrive", "alerts/test", "alerts/retry"), "POST"),
     }
-    assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
+    assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == ANONYMOUS
+
+
+ANONYMOUS = {"health", "dashboard", "dashboard/{file}"}
+"""What holds no data."""
 
 
 def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -133,7 +138,8 @@ def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
 )
 def test_a_function_asks_for_a_key_unless_callers_sign_in(sign_in: str, marker: str) -> None:
     levels = _levels(_functions(sign_in=sign_in, marker=marker))
-    assert {name: level for name, level in levels.items() if level != "function"} == {"health": "anonymous"}
+    others = {name: level for name, level in levels.items() if level != "function"}
+    assert others == dict.fromkeys(("health", "dashboard", "dashboard_file"), "anonymous")
 
 
 def test_who_signs_in_needs_no_key_beside_the_token() -> None:
@@ -161,7 +167,7 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "32"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "34"), done.stderr
 
 
 def _loaded(statement: str) -> set[str]:

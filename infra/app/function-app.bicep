@@ -60,6 +60,14 @@ var settings = {
   QUERY_MAX_SECONDS: '60'
   PRICE_PROVIDERS: 'azure,aws,google,mistral,cohere,voyageai,perplexity'
   FOCUS_PROVIDER_NAME: 'LLM gateway'
+  ALERT_WEBHOOK: ''
+  ALERT_WEBHOOK_FORMAT: 'cloudevents'
+  ALERT_WEBHOOK_SECRET: ''
+  ALERT_WEBHOOK_ALLOW_PRIVATE: '0'
+  ALERT_RETENTION_DAYS: '400'
+  ANOMALY_ALERTS: '1'
+  ANOMALY_FLOOR_TOKENS: '100000'
+  ANOMALY_COOLDOWN_HOURS: '24'
 }
 
 // The service's address without its last slash: the setting takes none.

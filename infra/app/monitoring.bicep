@@ -62,6 +62,34 @@ var rules = [
     periods: 2
     query: loadTextContent('../alerts/records-are-unaccounted.kql')
   }
+  {
+    name: 'alerts-are-raised'
+    severity: 3
+    window: 'PT15M'
+    periods: 1
+    query: loadTextContent('../alerts/alerts-are-raised.kql')
+  }
+  {
+    name: 'alerts-are-given-up'
+    severity: 2
+    window: 'PT15M'
+    periods: 1
+    query: loadTextContent('../alerts/alerts-are-given-up.kql')
+  }
+  {
+    name: 'budgets-are-not-evaluated'
+    severity: 2
+    window: 'PT15M'
+    periods: 1
+    query: loadTextContent('../alerts/budgets-are-not-evaluated.kql')
+  }
+  {
+    name: 'budgets-are-unknown'
+    severity: 2
+    window: 'PT15M'
+    periods: 1
+    query: loadTextContent('../alerts/budgets-are-unknown.kql')
+  }
 ]
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing = {

@@ -41,6 +41,7 @@ def test_every_endpoint_has_a_function() -> None:
     others = {"calls", "call", "app_entry", "model_entry", "price", "events", "health", "metrics"}
     others |= {"budget", "budget_status"}
     others |= {"openai_completions", "openai_embeddings", "openai_costs", "openapi", "docs"}
+    others |= {"dashboard", "dashboard_file"}
     others |= {"budgets", "budget", "budget_status", "alerts", "alert_test", "alert_retry"}
     assert set(ENDPOINTS) == {*ASKING, *others, "dead_letters", "dead_letter", "redrive"}
 
