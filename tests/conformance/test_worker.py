@@ -315,7 +315,7 @@ def _events(*bodies: bytes) -> list[Event]:
         Event(
             body,
             sequence_number=FIRST_SEQUENCE_NUMBER + number,
-            enqueued=NOW,
+            enqueued=datetime.now(UTC),
             partition_key=f"key-{number}" if number % 2 else None,
             offset=str(4096 * number) if number else "-1",
         )
