@@ -44,7 +44,8 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
 
     Raises BadRecord naming the member, if a count cannot be one (as_count). xAI, and its models in
     Azure AI Foundry, leave reasoning out of completion_tokens although the shape is OpenAI's: a total that is the sum
-    of prompt, completion and reasoning shows it. Parts that exceed their whole are kept as they are reported.
+    of prompt, completion and reasoning shows it. Mistral's connector_tokens are no part of its prompt_tokens; where a
+    total without them says otherwise, it is believed. Parts that exceed their whole are kept as they are reported.
     """
     counts: dict[str, int] = {}
     seconds: Decimal | None = None
@@ -62,6 +63,10 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
         return None
     tool_use = counts.pop(TOOL_USE, 0)
     reported_total = counts.pop("total_tokens_reported", None)
+    if shape.name == "openai_chat" and reported_total == counts.get("prompt_tokens", 0) + counts.get(
+        "completion_tokens", 0
+    ):
+        tool_use = 0
     if "prompt_tokens" in counts and shape.outside_prompt:
         parts = [tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt]
         counts["prompt_tokens"] += sum(parts)

@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 
 TOOL_USE = "tool_use_prompt_tokens"
-"""Prompt tokens of Gemini's built-in tools, which it counts apart from the prompt."""
+"""Prompt tokens of built-in tools, which Gemini and Mistral count apart from the prompt."""
 
 SHAPES: tuple[Shape, ...] = (
     Shape(
@@ -48,6 +48,7 @@ SHAPES: tuple[Shape, ...] = (
             ("cached_prompt_tokens", ("cached_tokens",)),  # Together, Moonshot
             ("cache_write_prompt_tokens", ("prompt_tokens_details", "cache_write_tokens")),
             ("cache_write_prompt_tokens", ("cache_creation_input_tokens",)),
+            (TOOL_USE, ("connector_tokens",)),  # Mistral's conversations: what its tools put into the prompt
             ("audio_prompt_tokens", ("prompt_tokens_details", "audio_tokens")),
             ("image_prompt_tokens", ("prompt_tokens_details", "image_tokens")),
             ("reasoning_tokens", ("completion_tokens_details", "reasoning_tokens")),
@@ -57,6 +58,7 @@ SHAPES: tuple[Shape, ...] = (
             ("accepted_prediction_tokens", ("completion_tokens_details", "accepted_prediction_tokens")),
             ("rejected_prediction_tokens", ("completion_tokens_details", "rejected_prediction_tokens")),
         ),
+        outside_prompt=(TOOL_USE,),
     ),
     Shape(
         # Anthropic messages. input_tokens leaves out what was read from and written to the cache; there is no total.

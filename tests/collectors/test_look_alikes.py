@@ -104,6 +104,19 @@ def test_look_alikes_beside_the_usage_change_nothing(document: dict[str, Any]) -
         assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (5, 3, 8)
 
 
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [((188, 55, 7355, 7112), Usage(7300, 55, 7355)), ((95, 209, 399, 95), Usage(190, 209, 399)),
+     ((91, 29, 120, None), Usage(91, 29, 120)), ((900, 160, None, 5000), Usage(5900, 160, 6060))],
+)  # fmt: skip
+def test_what_mistrals_connectors_put_in_is_part_of_the_prompt(counts: tuple[int | None, ...], usage: Usage) -> None:
+    """The first three are answers in docs.mistral.ai, "Agents: connectors"."""
+    stated = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens", "connector_tokens"), counts, strict=True))
+    assert call_of_body(json.dumps({"object": "conversation.response", "usage": stated})).usage == usage
+    done = {"type": "conversation.response.done", "usage": stated}
+    assert call_of_body(typed({"type": "message.output.delta"}, done), stream=True).usage == usage
+
+
 # --- told twice -----------------------------------------------------------------------------------------------------
 
 STORED = [

@@ -32,6 +32,7 @@ class Exchange:
     policy: str = "mode-a"
     method: str = "POST"
     path: str | None = "/openai/deployments/chat/chat/completions"
+    rewritten: str | None = None
     query: dict[str, str] = field(default_factory=dict)
     request_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     request_body: str | None = '{"messages":[]}'

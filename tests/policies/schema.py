@@ -83,7 +83,7 @@ CONTEXT_MEMBERS = _names(
     "Id", "Name",  # Api, Operation, Product, Subscription, User
     "GatewayId", "Region", "ServiceName",  # Deployment
     "Source", "Reason", "Section",  # LastError
-    "Body", "Headers", "IpAddress", "Method", "OriginalUrl", "StatusCode",  # Request, Response
+    "Body", "Headers", "IpAddress", "Method", "OriginalUrl", "StatusCode", "Url",  # Request, Response
     "As",  # IMessageBody
     "Path", "Query",  # IUrl
     "Claims",  # Jwt
