@@ -133,9 +133,13 @@ def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bo
     if chunk.get("type") == "message_delta":
         delta = chunk.get("delta")
         return not (isinstance(delta, dict) and delta.get("stop_reason"))
-    for answers, end in _ANSWERS:
-        if isinstance(chunk.get(answers), list):
-            return bool(chunk[answers] or answers == "candidates") and not _all_finished(chunk, chunks, answers, end)
+    candidates = chunk.get("candidates")
+    if isinstance(candidates, list):
+        finished = any(isinstance(each, dict) and each.get("finishReason") for each in candidates)
+        return not (finished or _all_finished(chunk, chunks, *_ANSWERS[0]))
+    choices = chunk.get("choices")
+    if isinstance(choices, list):
+        return bool(choices) and not _all_finished(chunk, chunks, *_ANSWERS[1])
     # Where a chunk was cut, the choices or candidates that go on may be in the rest.
     may_go_on = is_cut(chunk) and "type" not in chunk and not chunk.keys().isdisjoint({"usage", "usageMetadata"})
     return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_finished(chunk, chunks, *_ANSWERS[1]))
@@ -151,7 +155,7 @@ def _all_finished(last: Mapping[str, Any], chunks: Reversible[bytes], answers: s
         choices = chunk.get(answers) if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                index = str(choice.get("index"))
+                index = str(choice.get("index") or 0)
                 finished[index] = finished.get(index, False) or bool(choice.get(end))
     return bool(finished) and all(finished.values())
 
