@@ -150,7 +150,9 @@ async def purge(services: Services, invocation_id: str = "", now: Callable[[], d
     oldest = now() - timedelta(days=services.settings.call_retention_days)
     report = await purge_calls(services.usage, services.directory, oldest)
     letters = await services.dead_letters.purge(oldest)
+    alerts = await services.alerts.purge(now() - timedelta(days=services.settings.alert_retention_days))
     figures = asdict(report) | {f"dead_letters_{name}": value for name, value in asdict(letters).items()}
+    figures |= {f"alerts_{name}": value for name, value in asdict(alerts).items()}
     log.info("%s", json.dumps({"event": "purge", "invocation_id": invocation_id, **figures}))
     return report
 

@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary
 
 from azure.data.tables.aio import TableServiceClient
 
-from ledger import dead_letters, directory, pending, registry, rows
+from ledger import alerts, budgets, dead_letters, directory, pending, registry, rows
+from ledger.alerts import Alerts
+from ledger.budgets import BudgetNotes
 from ledger.commit import Ledger
 from ledger.dead_letters import DeadLetters
 from ledger.directory import Directory
@@ -45,9 +47,12 @@ class Services:
     directory: Directory
     pending: Pending
     dead_letters: DeadLetters
+    alerts: Alerts
     apps: Entries
     models: Entries
     prices: Versions
+    budgets: Versions
+    budget_notes: BudgetNotes
     catalogue: Catalogue | None
     progress: Progress
     telemetry: Telemetry
@@ -113,9 +118,12 @@ def build(environment: Mapping[str, str]) -> Services:
             concurrency=settings.commit_concurrency,
         ),
         dead_letters=DeadLetters(table(dead_letters.TABLE)),
+        alerts=Alerts(table(alerts.TABLE)),
         apps=Entries(table(registry.APPS)),
         models=Entries(table(registry.MODELS)),
         prices=Versions(table("prices"), "prices"),
+        budgets=Versions(table(budgets.TABLE), budgets.PARTITION),
+        budget_notes=BudgetNotes(table(budgets.TABLE)),
         catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
         progress=Progress(table(directory.TABLE)),
         telemetry=Telemetry(by_app=settings.metrics_by_app),

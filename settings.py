@@ -3,16 +3,14 @@
 docs/configuration.md describes each for operators; tests/test_settings.py keeps this, it and the sample the same.
 """
 
-import base64
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, get_args
 
-from models.call import DIMENSIONS
+from models.alert import FORMATS, Format
 from models.dead_letter import PAYLOADS, Payloads
 from models.errors import SettingsError
+from settings_reader import Reader
 
 HOST_SETTINGS: Final = (
     "AzureWebJobsStorage",
@@ -25,8 +23,9 @@ HOST_SETTINGS: Final = (
 
 Authentication = Literal["function_key", "app_service"]
 AUTHENTICATIONS: Final[tuple[Authentication, ...]] = get_args(Authentication)
-Word = TypeVar("Word", bound=str)
 
+_HOST_NAME: Final = "WEBSITE_HOSTNAME"
+"""Set by App Service."""
 DEFAULT_DIMENSIONS: Final = "deployment,operation,product"
 DEFAULT_PRICE_PROVIDERS: Final = "azure,aws,google,mistral,cohere,voyageai,perplexity"
 
@@ -38,7 +37,8 @@ class Settings:
     For sending to a hub: `hub_connection_string`, else `hub_namespace` (a host name, with an identity), or neither.
     `table_prefix` comes before the name of every table. `dimensions` are those that aggregate rows tell apart beyond
     app and model. Without `gateway_logs_hub` no logs of the gateway's own are expected. `app_service_authenticates` is
-    what the platform says: whether every request has passed its sign-in.
+    what the platform says: whether every request has passed its sign-in. `alert_webhook` and `alert_webhook_keys` are
+    secrets. `alert_source` says to receivers which collector an alert is of, a URI reference.
     """
 
     tables_connection_string: str | None
@@ -70,13 +70,22 @@ class Settings:
     application_insights: str | None
     metrics_by_app: bool
     app_partitions: Mapping[str, int]
+    alert_webhook: str | None
+    alert_webhook_format: Format
+    alert_webhook_keys: tuple[bytes, ...]
+    alert_webhook_allow_private: bool
+    alert_source: str
+    alert_retention_days: int
+    anomaly_alerts: bool
+    anomaly_floor_tokens: int
+    anomaly_cooldown_hours: int
     authentication: Authentication
     app_service_authenticates: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Raises SettingsError that lists every fault."""
-        reader = _Reader(environment)
+        reader = Reader(environment)
         connection_string, endpoint = reader.storage()
         hub_connection_string, hub_namespace = reader.hub()
         settings = cls(
@@ -107,10 +116,20 @@ class Settings:
             query_max_requests=reader.number("QUERY_MAX_REQUESTS", 50_000, 100, 10_000_000, "ranges of rows"),
             query_max_seconds=reader.number("QUERY_MAX_SECONDS", 60, 1, 220, "seconds"),
             app_partitions=reader.app_partitions("APP_PARTITIONS"),
+            alert_webhook=reader.webhook("ALERT_WEBHOOK"),
+            alert_webhook_format=reader.one_of("ALERT_WEBHOOK_FORMAT", FORMATS, "cloudevents"),
+            alert_webhook_keys=reader.webhook_keys("ALERT_WEBHOOK_SECRET"),
+            alert_webhook_allow_private=reader.switch("ALERT_WEBHOOK_ALLOW_PRIVATE", "0"),
+            alert_source=f"https://{host}/api/alerts" if (host := reader.text(_HOST_NAME)) else "/api/alerts",
+            # longer than a period of a budget: as long as an alert is there it is not raised again
+            alert_retention_days=reader.number("ALERT_RETENTION_DAYS", 400, 62, 3650, "days"),
+            anomaly_alerts=reader.switch("ANOMALY_ALERTS", "1"),
+            anomaly_floor_tokens=reader.number("ANOMALY_FLOOR_TOKENS", 100_000, 1, 999_999_999, "tokens"),
+            anomaly_cooldown_hours=reader.number("ANOMALY_COOLDOWN_HOURS", 24, 1, 744, "hours"),
             price_providers=reader.names("PRICE_PROVIDERS", DEFAULT_PRICE_PROVIDERS),
             focus_provider_name=reader.text("FOCUS_PROVIDER_NAME") or "LLM gateway",
             application_insights=reader.text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
-            metrics_by_app=reader.matching("METRICS_BY_APP", "[01]|", "0 or 1") == "1",
+            metrics_by_app=reader.switch("METRICS_BY_APP", "0"),
             authentication=reader.one_of("AUTHENTICATION", AUTHENTICATIONS, "function_key"),
             app_service_authenticates=app_service_authenticates(environment),
         )
@@ -123,141 +142,3 @@ def app_service_authenticates(environment: Mapping[str, str]) -> bool:
     """Whether App Service authentication is on. It then sets this variable, which is read-only (learn.microsoft.com,
     "Environment variables and app settings in Azure App Service"), and nobody outside can set its headers."""
     return environment.get("WEBSITE_AUTH_ENABLED", "").strip().lower() == "true"
-
-
-def _is_connection_string(text: str) -> bool:
-    """True for what azure-data-tables takes: the emulator's short form, or pairs with an account and its key."""
-    if text.rstrip(";").lower() == "usedevelopmentstorage=true":
-        return True
-    values = _pairs(text)
-    try:
-        key = base64.b64decode(values.get("accountkey", ""), validate=True)
-    except ValueError:
-        return False
-    return all(values.values()) and "accountname" in values and bool(key)
-
-
-def _is_hub_connection_string(text: str) -> bool:
-    """True for what azure-eventhub takes: an endpoint, with a key and its name or with a signature."""
-    values = _pairs(text)
-    with_key = "sharedaccesskeyname" in values and "sharedaccesskey" in values
-    return (
-        re.match(r"sb://[^/]", values.get("endpoint", "")) is not None
-        and all(values.values())
-        and with_key != ("sharedaccesssignature" in values)
-    )
-
-
-def _pairs(connection_string: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in connection_string.rstrip(";").split(";")]
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-class _Reader:
-    """Reads settings by name and collects what is wrong with them. An empty value counts as none."""
-
-    def __init__(self, environment: Mapping[str, str]):
-        self._environment = environment
-        self.faults: list[str] = []
-
-    def text(self, name: str) -> str | None:
-        return self._environment.get(name, "").strip() or None
-
-    def required(self, name: str, meaning: str) -> str:
-        value = self.text(name)
-        if value is None:
-            self.faults.append(f"{name} is not set: expected {meaning}")
-        return value or ""
-
-    def matching(self, name: str, pattern: str, expected: str) -> str:
-        value = self.text(name) or ""
-        if not re.fullmatch(pattern, value, re.ASCII):
-            self.faults.append(f"{name} is {value!r}: expected {expected}")
-        return value
-
-    def storage(self) -> tuple[str | None, str | None]:
-        connection_string = self.text("UsageStorage")
-        endpoint = self.text("UsageStorage__tableServiceUri")
-        if connection_string and endpoint:
-            self.faults.append("UsageStorage and UsageStorage__tableServiceUri are both set: expected one of them")
-        elif connection_string and not _is_connection_string(connection_string):
-            self.faults.append(  # the value is a secret, so it is not repeated
-                "UsageStorage is not a storage connection string: expected UseDevelopmentStorage=true or one with "
-                "AccountName=…;AccountKey=…; for an identity set UsageStorage__tableServiceUri instead"
-            )
-        elif endpoint and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9-]*)?", endpoint):
-            self.faults.append(
-                f"UsageStorage__tableServiceUri is {endpoint!r}: expected https://<account>.table.core.windows.net"
-            )
-        elif not connection_string and not endpoint:
-            self.faults.append(
-                "UsageStorage__tableServiceUri is not set: expected https://<account>.table.core.windows.net "
-                "(or UsageStorage with a connection string)"
-            )
-        return connection_string, endpoint
-
-    def hub(self) -> tuple[str | None, str | None]:
-        """The same settings with which the Functions host reads the hubs; a connection string goes before a namespace,
-        as with the host. None is no fault here, since only sending needs one."""
-        connection_string = self.text("EventHubConnection")
-        namespace = self.text("EventHubConnection__fullyQualifiedNamespace")
-        if connection_string and not _is_hub_connection_string(connection_string):
-            self.faults.append(  # the value is a secret, so it is not repeated
-                "EventHubConnection is not a connection string of Event Hubs: expected "
-                "Endpoint=sb://…;SharedAccessKeyName=…;SharedAccessKey=…; "
-                "for an identity set EventHubConnection__fullyQualifiedNamespace instead"
-            )
-        if namespace and not re.fullmatch(r"[A-Za-z0-9.-]+", namespace):
-            self.faults.append(
-                f"EventHubConnection__fullyQualifiedNamespace is {namespace!r}: "
-                "expected <namespace>.servicebus.windows.net"
-            )
-        return connection_string, namespace
-
-    def estimate_usage(self) -> bool:
-        wanted = self.matching("ESTIMATE_USAGE", "[01]|", "0 or 1") == "1"
-        if wanted and find_spec("bpe_openai") is None:
-            self.faults.append("ESTIMATE_USAGE is 1: expected bpe-openai of requirements.txt to be installed")
-        return wanted
-
-    def one_of(self, name: str, choices: Sequence[Word], default: Word) -> Word:
-        value = self.text(name) or default
-        for choice in choices:
-            if value == choice:
-                return choice
-        self.faults.append(f"{name} is {value!r}: expected one of {', '.join(choices)}")
-        return default
-
-    def number(self, name: str, default: int, least: int, most: int, unit: str) -> int:
-        value = self.text(name)
-        if value is None:
-            return default
-        if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not least <= int(value) <= most:
-            self.faults.append(f"{name} is {value!r}: expected a whole number of {unit} from {least} to {most}")
-            return default
-        return int(value)
-
-    def dimensions(self, name: str, default: str) -> tuple[str, ...]:
-        names = self.names(name, default)
-        for part in names:
-            if part not in DIMENSIONS:
-                self.faults.append(f"{name} names {part!r}: expected a comma list of {', '.join(DIMENSIONS)}")
-        if len(set(names)) != len(names):
-            self.faults.append(f"{name} names a dimension twice: expected each at most once")
-        return names
-
-    def app_partitions(self, name: str) -> dict[str, int]:
-        """A comma list of `app=number`."""
-        found: dict[str, int] = {}
-        for part in self.names(name, ""):
-            app, _, number = part.rpartition("=")
-            if not app.strip() or not re.fullmatch(r"\d{1,2}", number.strip(), re.ASCII) or not 1 <= int(number) <= 64:
-                self.faults.append(f"{name} has {part!r}: expected a comma list of app=number, a number from 1 to 64")
-                continue
-            found[app.strip()] = int(number)
-        return found
-
-    def names(self, name: str, default: str) -> tuple[str, ...]:
-        """A comma list; given and empty it names none."""
-        text = self._environment.get(name)
-        return tuple(part.strip() for part in (default if text is None else text).split(",") if part.strip())

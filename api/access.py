@@ -39,14 +39,22 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "model_entry": {"GET": Need.READ_ALL, "PUT": Need.ADMIN},
     "prices": {"GET": Need.APPS},
     "price": {"GET": Need.READ_ALL, "PUT": Need.ADMIN, "DELETE": Need.ADMIN},
+    "budgets": {"GET": Need.APPS},
+    "budget": {"GET": Need.APPS, "PUT": Need.ADMIN, "DELETE": Need.ADMIN},
+    "budget_status": {"GET": Need.APPS},
     "events": {"POST": Need.WRITE},
     "dead_letters": {"GET": Need.ADMIN},
     "dead_letter": {"GET": Need.ADMIN},
     "redrive": {"POST": Need.ADMIN},
+    "alerts": {"GET": Need.APPS},
+    "alert_test": {"POST": Need.ADMIN},
+    "alert_retry": {"POST": Need.ADMIN},
     "health": {"GET": Need.NOTHING},
     "metrics": {"GET": Need.READ_ALL},
     "openapi": {"GET": Need.NOTHING},
     "docs": {"GET": Need.NOTHING},
+    "dashboard": {"GET": Need.NOTHING},
+    "dashboard_file": {"GET": Need.NOTHING},
 }
 """By endpoint and method. An endpoint with `Need.APPS` answers of `Request.allowed` only."""
 
@@ -69,6 +77,15 @@ def require(need: Need, request: Request) -> Caller:
     if roles and caller.roles.isdisjoint(roles):
         raise QueryError("forbidden", f"this needs the role {' or '.join(roles)}", None, 403)
     return caller
+
+
+def has(need: Need, request: Request) -> bool:
+    """Whether one who was admitted has also what this needs."""
+    try:
+        require(need, request)
+    except QueryError:
+        return False
+    return True
 
 
 def refuse_unprotected(found: Services) -> None:

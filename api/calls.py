@@ -7,7 +7,7 @@ import services
 from api.formats import wanted_format
 from api.registry import names
 from api.response import NEXT_CURSOR, Request, Response, json_response
-from api.usage import bounds_of
+from asker import bounds_of
 from collectors.identity import call_id
 from ledger.rows import utc_text
 from models.errors import QueryError

@@ -1,11 +1,19 @@
-"""What requests with a body have in common: how much they may bring, and that no editor overwrites another."""
+"""What requests with a body have in common: how much they may bring, and that no editor overwrites another; and
+how what has versions is shown."""
 
+import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+from pydantic_core import from_json
+
+from api.response import Response, json_response
+from ledger.versions import Version
 from models.errors import QueryError
 
 MAX_BODY_BYTES: Final = 64 * 1024
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of what operators enter by ids of their own."""
 
 
 def body_within(body: bytes, most: int = MAX_BODY_BYTES) -> bytes:
@@ -30,3 +38,35 @@ def refuse_changed(headers: Mapping[str, str], tag: str | None, noun: str) -> No
 
 def _tags(header: str) -> set[str]:
     return {tag.strip() for tag in header.split(",")}
+
+
+def checked_id(name: str) -> str:
+    """The id of a document, as it stands in the path. Raises QueryError."""
+    if not ID.fullmatch(name):
+        raise QueryError(
+            "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
+        )
+    return name
+
+
+def json_body(body: bytes, what: str) -> object:
+    """A body as JSON; `what` it should be goes into the message. Raises QueryError."""
+    try:
+        return from_json(body_within(body), allow_inf_nan=False)
+    except ValueError:
+        raise QueryError("invalid_body", f"the body is no JSON; expected an object with {what}") from None
+
+
+def version_etag(version: Version | None) -> str | None:
+    """The ETag of a document is the number of its version."""
+    return None if version is None else f'"{version.version}"'
+
+
+def shown_version(version: Version) -> dict[str, Any]:
+    """A document with its id, and since when it is so."""
+    return {"id": version.id, "version": version.version, "edited_at": version.edited_at, **version.document}
+
+
+def version_answer(version: Version, shown: Mapping[str, Any], status: int = 200) -> Response:
+    """An answer of one document, as it is `shown`, with its ETag."""
+    return json_response(shown, status, {"ETag": f'"{version.version}"'})

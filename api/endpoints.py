@@ -10,7 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import services
 from api import (
     access,
+    alerts,
+    budgets,
     calls,
+    dashboard,
     dead_letters,
     docs,
     events,
@@ -45,14 +48,22 @@ ENDPOINTS: dict[str, Endpoint] = {
     "model_entry": registry.model,
     "prices": prices.listed,
     "price": prices.one,
+    "budgets": budgets.listed,
+    "budget": budgets.one,
+    "budget_status": budgets.status,
     "events": events.post,
     "dead_letters": dead_letters.page,
     "dead_letter": dead_letters.one,
     "redrive": dead_letters.redrive,
+    "alerts": alerts.page,
+    "alert_test": alerts.test,
+    "alert_retry": alerts.retry,
     "health": health.get,
     "metrics": metrics.get,
     "openapi": docs.openapi,
     "docs": docs.docs,
+    "dashboard": dashboard.page,
+    "dashboard_file": dashboard.file,
 }
 
 

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 import services
 from api.response import Request, Response
-from api.usage import bounds_of
+from asker import bounds_of
 from ledger.dead_letters import Wanted
 from ledger.rows import sums_of
 from ledger.store import Entity, StoreError

@@ -5,15 +5,12 @@ An own price is never overwritten: each edit makes a version, whose number is th
 """
 
 import asyncio
-import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pydantic_core import from_json
-
 import services
-from api.edits import body_within, refuse_changed
+from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
 from api.registry import names
 from api.response import Request, Response, json_response
 from api.usage import answered
@@ -31,7 +28,6 @@ from queries.spans import months
 DEFAULT_RANGE: Final = timedelta(days=31)
 MAX_PRICES: Final = 2_000
 """All of them are read for each question."""
-ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HOUR: Final = timedelta(hours=1)
 
 
@@ -63,16 +59,13 @@ async def listed(request: Request) -> Response:
         if (model is None or _entry(version).matches(model)) and had.shows(_entry(version), entered)
     ]
     catalogue = found.catalogue.version if found.catalogue else None
-    return json_response(answer | {"catalogue": catalogue, "models": models, "own": [_shown(each) for each in own]})
+    shown = [shown_version(version) for version in own]
+    return json_response(answer | {"catalogue": catalogue, "models": models, "own": shown})
 
 
 async def one(request: Request) -> Response:
     """An own price with its history, or a new version of it."""
-    name = request.route["id"]
-    if not ID.fullmatch(name):
-        raise QueryError(
-            "invalid_parameter", "id: expected 1 to 64 ASCII letters, digits and . _ -, a letter or digit first", "id"
-        )
+    name = checked_id(request.route["id"])
     if request.method == "PUT":
         return await _put(request, name)
     if request.method == "DELETE":
@@ -81,13 +74,13 @@ async def one(request: Request) -> Response:
     history = await services.get().prices.history(name)
     if not history:
         raise _not_found()
-    return _answer(history[-1], history=[_shown(version) for version in history])
+    return _answer(history[-1], history=[shown_version(version) for version in history])
 
 
 async def _put(request: Request, name: str) -> Response:
     refuse_unknown(request.parameters, ())
     found = services.get()
-    entry = read_entry(_body(request.body))
+    entry = read_entry(json_body(request.body, "a price"))
     for dimension in entry.scope:
         if dimension not in ("app", *found.settings.dimensions):
             message = f"usage is not summed up by {dimension}, so no price can depend on it; an operator can add it to "
@@ -99,7 +92,7 @@ async def _put(request: Request, name: str) -> Response:
 
     def change(before: Version | None) -> Document:
         if before is None or before.document != document:
-            refuse_changed(request.headers, before and _tag(before), "price")
+            refuse_changed(request.headers, version_etag(before), "price")
         return document
 
     made = await found.prices.edit(name, change, services.now())
@@ -115,7 +108,7 @@ async def _end(request: Request, name: str) -> Response:
     def change(before: Version | None) -> Document:
         if before is None:
             raise _not_found()
-        refuse_changed(request.headers, before and _tag(before), "price")
+        refuse_changed(request.headers, version_etag(before), "price")
         entry = _entry(before)
         end = max(given, entry.valid_from or given)
         return entry.model_copy(update={"valid_to": min(end, entry.valid_to or end)}).model_dump(mode="json")
@@ -160,27 +153,12 @@ def _price(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _body(body: bytes) -> object:
-    try:
-        return from_json(body_within(body), allow_inf_nan=False)
-    except ValueError:
-        raise QueryError("invalid_body", "the body is no JSON; expected an object with a price") from None
-
-
 def _entry(version: Version) -> PriceEntry:
     return stored_entry(version.document)
 
 
 def _answer(version: Version, status: int = 200, **more: Any) -> Response:
-    return json_response(_shown(version) | more, status, {"ETag": _tag(version)})
-
-
-def _tag(version: Version) -> str:
-    return f'"{version.version}"'
-
-
-def _shown(version: Version) -> dict[str, Any]:
-    return {"id": version.id, "version": version.version, "edited_at": version.edited_at, **version.document}
+    return version_answer(version, shown_version(version) | more, status)
 
 
 def _not_found() -> QueryError:

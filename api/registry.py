@@ -1,8 +1,6 @@
 """GET and PUT /api/apps/{app} and /api/models/{deployment}: what operators enter by hand."""
 
-import asyncio
 import hashlib
-from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -16,6 +14,7 @@ from ledger.store import RowChanged, RowExists
 from models.errors import QueryError, StoreUnavailable
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
 from models.registry import Alias, AppEntry
+from queries.asking import names_entered
 from queries.names import Names
 from queries.question import refuse_unknown
 
@@ -35,13 +34,7 @@ async def model(request: Request) -> Response:
 async def names() -> Names:
     """What is entered now, as answers need it. Raises StoreBusy."""
     found = services.get()
-    models, apps = await asyncio.gather(found.models.all(), found.apps.all())
-    return Names(column(models, "model"), column(apps, "cost_center"), column(apps, "display_name"))
-
-
-def column(entries: Iterable[Entry], name: str) -> dict[str, str]:
-    """One column of those entries that have it, by their names."""
-    return {entry.name: entry.columns[name] for entry in entries if name in entry.columns}
+    return await names_entered(found.models, found.apps)
 
 
 def etag_of(entry: Entry) -> str:

@@ -1,6 +1,5 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
@@ -8,19 +7,18 @@ from datetime import datetime
 import services
 from api.formats import wanted_format
 from api.registry import names
-from api.response import NEXT_CURSOR, Request, Response
-from queries.answer import FIGURES, Answer, Fold, Position
+from api.response import COUNTED_AT, NEXT_CURSOR, Request, Response
+from asker import asker_of
+from ledger.rows import utc_text
+from queries.answer import FIGURES, Answer, Position
 from queries.compare import previous
 from queries.cursor import Cursors, Place
 from queries.export import export
 from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
-from queries.names import narrowed
 from queries.parameters import UsageParameters
-from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson
-from queries.pricing import Pricing
+from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson, shown
 from queries.question import Terms, UsageQuery, single, usage_query
-from queries.read import Bounds, UsageReader, in_time
-from services import Services
+from queries.read import in_time
 
 
 async def get(request: Request) -> Response:
@@ -52,47 +50,28 @@ async def _answer(request: Request, wanted: str) -> Response:
     if wanted == "json":  # with the totals of the whole, so that all of it is read for every page
         answer = await answered(query, now, request.allowed)
         next_cursor = sealed(answer.next_position)
-        return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor)
+        return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor, answer.counted_at)
     page = await export(query, lambda part: answered(part, now, request.allowed))
     next_cursor = sealed(page.next_position)
     if wanted == "focus":
         return _response(as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor)
     if wanted == "csv":
         return _response(as_csv(page.query, page.rows), CSV_TYPE, next_cursor)
-    return _response(as_ndjson(page.rows), NDJSON_TYPE, next_cursor)
+    return _response(as_ndjson(shown(page.query, page.rows)), NDJSON_TYPE, next_cursor)
 
 
-def _response(body: str, content_type: str, next_cursor: str | None) -> Response:
-    return Response(body, content_type=content_type, more={NEXT_CURSOR: next_cursor} if next_cursor else {})
+def _response(body: str, content_type: str, next_cursor: str | None, counted_at: datetime | None = None) -> Response:
+    more = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+    if counted_at is not None:
+        more[COUNTED_AT] = utc_text(counted_at)
+    return Response(body, content_type=content_type, more=more)
 
 
 async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | None) -> Answer:
     """The answer to a question, priced, of the apps that its caller may see (None: all). Raises QueryError and
     StoreError."""
     found = services.get()
-    settings = found.settings
-    pricing = Pricing(found.prices, found.catalogue, found.directory)
-    entered, book = await asyncio.gather(names(), pricing.book())
-    reader = UsageReader(found.usage, found.directory, concurrency=settings.query_concurrency, bounds=bounds_of(found))
-
-    async def folded(question: UsageQuery) -> Fold:
-        cut = await pricing.cut(question, book, entered)
-        fold = Fold(cut, settings.query_max_rows, book, entered)
-        found.telemetry.entities_read("usage", await reader.read(narrowed(cut, entered, allowed), fold.take, now))
-        return fold
-
-    fold = await folded(query)
-    return fold.answer(await folded(previous(query)) if query.compare else None)
-
-
-def bounds_of(found: Services) -> Bounds:
-    """The bounds that the settings give every question."""
-    settings = found.settings
-    return Bounds(
-        max_entities=settings.query_max_entities,
-        max_calls=settings.query_max_calls,
-        max_call_days=settings.query_max_call_days,
-        max_requests=settings.query_max_requests,
-        max_seconds=settings.query_max_seconds,
-        call_retention_days=settings.call_retention_days,
-    )
+    asker, max_rows = await asker_of(found, "usage"), found.settings.query_max_rows
+    fold = await asker.fold(query, now, max_rows, allowed)
+    before = await asker.fold(previous(query), now, max_rows, allowed) if query.compare else None
+    return fold.answer(before)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import services
-from api.usage import bounds_of
+from asker import bounds_of
 from ledger.store import Entity
 from models.call import DIMENSIONS
 from prices.entry import PriceEntry

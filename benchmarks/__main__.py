@@ -9,7 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ("decode", "extract", "estimates", "store", "questions", "cold_start", "end_to_end")
+BENCHMARKS = (
+    "decode",
+    "extract",
+    "estimates",
+    "store",
+    "sample_code",
+    "growth",
+    "questions",
+    "cold_start",
+    "end_to_end",
+)
 
 
 def main() -> int:

@@ -1,4 +1,5 @@
-"""Events per second through the whole local stack, as a share of what Azurite alone takes in 100-entity transactions.
+"""Events per second through the whole local stack, as a share of what Azurite alone takes in 100-entity transactions;
+and at half that rate, how long an event takes from the hub to the API's answer.
 
 Hub, Azurite, functions host, sender and this process share the machine's cores, so the share is a lower bound.
 """
@@ -7,6 +8,7 @@ import asyncio
 import json
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from uuid import uuid4
 
 from azure.data.tables.aio import TableServiceClient
 from azure.eventhub import EventData, EventHubProducerClient
+from azure.eventhub.amqp import AmqpAnnotatedMessage
 
 from benchmarks.figures import Figure
 from local.parts import USAGE_HUB, running_stack
@@ -27,6 +30,9 @@ from tests.support.events import usage_event
 EVENTS = 20_000
 APPS, MODELS = 20, 2
 ALONE_TRANSACTIONS, IN_FLIGHT = 200, 16
+STEADY_TICK, STEADY_TICKS = 0.1, 200
+"""Seconds between two probes under steady load, and how many there are."""
+PROBE = "probe"
 
 
 def figures() -> Iterable[Figure]:
@@ -41,7 +47,8 @@ def figures() -> Iterable[Figure]:
             sent = time.perf_counter()
             _wait_until_counted(settings.base_url)
             seconds = time.perf_counter() - started
-        log = (settings.data_dir / "logs" / "functions-host.log").read_text()
+            log = (settings.data_dir / "logs" / "functions-host.log").read_text()
+            delays = _delays(stack.hub, settings.base_url, EVENTS / seconds / 2)
     entities = sum(int(number) for number in re.findall(r'"entities": (\d+)', log))
     assert entities >= EVENTS
     yield Figure("end to end: sending alone", EVENTS / (sent - started), "events/s")
@@ -50,6 +57,8 @@ def figures() -> Iterable[Figure]:
     yield Figure(
         "end to end: entities written / Azurite alone", entities / seconds / alone, "ratio", 0.75, at_most=False
     )
+    yield Figure("end to end: enqueued to visible at half the rate, p50", _share(delays, 0.50), "s")
+    yield Figure("end to end: enqueued to visible at half the rate, p99", _share(delays, 0.99), "s")
 
 
 async def _azurite_alone(storage: str) -> float:
@@ -98,9 +107,52 @@ def _send(hub: str) -> None:
 def _wait_until_counted(base_url: str) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        with urlopen(f"{base_url}/api/usage?granularity=total&group_by=none") as answer:  # noqa: S310  # this machine
-            calls = json.load(answer)["totals"]["calls"]
+        calls = _calls(base_url)
         if calls == EVENTS:
             return
         time.sleep(0.05)
     raise TimeoutError(f"{calls} of {EVENTS} calls were counted")
+
+
+def _calls(base_url: str, app: str = "") -> int:
+    only = f"&app={app}" if app else ""
+    url = f"{base_url}/api/usage?granularity=total&group_by=none{only}"
+    with urlopen(url) as answer:  # noqa: S310  # this machine
+        return int(json.load(answer)["totals"]["calls"])
+
+
+def _delays(hub: str, base_url: str, rate: float) -> list[float]:
+    """Seconds from an event's enqueueing until the API counts it, of events of an app of their own among `rate` others
+    a second. They have one hub partition, so they are counted in their order."""
+    sent: list[float] = []
+
+    def send() -> None:
+        each = max(1, round(rate * STEADY_TICK))
+        with EventHubProducerClient.from_connection_string(hub, eventhub_name=USAGE_HUB) as producer:
+            started = time.perf_counter()
+            for tick in range(STEADY_TICKS):
+                time.sleep(max(0.0, started + tick * STEADY_TICK - time.perf_counter()))
+                for app, number in ((f"app-{tick % APPS}", each), (PROBE, 1)):
+                    now = datetime.now(UTC).isoformat()
+                    events: list[EventData | AmqpAnnotatedMessage] = [
+                        EventData(json.dumps(usage_event(app_id=app, timestamp=now))) for _ in range(number)
+                    ]
+                    producer.send_batch(events, partition_key=app)
+                sent.append(time.perf_counter())
+
+    delays: list[float] = []
+    sender = threading.Thread(target=send)
+    sender.start()
+    deadline = time.monotonic() + 300
+    while len(delays) < STEADY_TICKS and time.monotonic() < deadline:
+        visible = _calls(base_url, PROBE)
+        seen = time.perf_counter()
+        delays += [seen - at for at in sent[len(delays) : visible]]
+        time.sleep(0.01)
+    sender.join()
+    assert len(delays) == STEADY_TICKS
+    return sorted(delays)
+
+
+def _share(delays: list[float], share: float) -> float:
+    return delays[min(len(delays) - 1, round(share * len(delays)))]

@@ -12,6 +12,7 @@ progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
 registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside; letter_rows.py: their rows
+alerts.py        what somebody ought to know, to be sent once; alert_rows.py: its rows
 versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are
 store.py         the one module that talks to azure-data-tables; its errors say what to do next

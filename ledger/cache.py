@@ -24,6 +24,9 @@ class AggregateCache:
         self._limit = limit
         self._rows: OrderedDict[tuple[str, str], CachedRow] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def get(self, partition: str, row_key: str) -> CachedRow | None:
         row = self._rows.get((partition, row_key))
         if row is not None:

@@ -14,6 +14,7 @@ transaction is a 202 with the failure inside, which the SDK's own retry policy d
 
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from azure.core import MatchConditions
@@ -60,10 +61,12 @@ class Write(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row as read: whole numbers of any width are `int`, and the ETag is beside the columns."""
+    """A row as read: whole numbers of any width are `int`, and beside the columns are the ETag and when the service
+    last wrote the row."""
 
     columns: Entity
     etag: str
+    written: datetime | None = None
 
 
 class Store(Protocol):
@@ -188,7 +191,8 @@ def _waits() -> dict[str, Any]:
 
 def _operation(write: Write) -> Any:
     if write.etag is None:
-        return "create", write.entity
+        # Unasked, the service sends every inserted row back ("Insert Entity", Prefer); the ETag comes either way.
+        return "create", write.entity, {"response_preference": "return-no-content"}
     options: dict[str, Any] = {"etag": write.etag, "match_condition": MatchConditions.IfNotModified}
     if write.delete:
         return "delete", write.entity, options
@@ -199,4 +203,4 @@ def _row(entity: Mapping[str, Any]) -> Row:
     # Edm.Int64 is read back as a (value, type) pair, not as a number.
     columns = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
     metadata: Mapping[str, Any] = getattr(entity, "metadata", {})
-    return Row(columns, str(metadata.get("etag", "")))
+    return Row(columns, str(metadata.get("etag", "")), metadata.get("timestamp"))

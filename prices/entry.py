@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, ValidationError
 
 from models.call import DIMENSIONS
-from models.errors import QueryError
-from models.event import describe, parse_rfc3339
+from models.entered import expected_object, first_fault, not_as_expected
+from models.event import parse_rfc3339
 from prices.price import KINDS, PARTS, Price, decimal_text
 
 SCOPES: Final = ("app", *DIMENSIONS)
@@ -28,8 +28,9 @@ _EXPECTED: Final = {
     f"{' or '.join(PARTS)} that whole too",
     "source": "where the price is from, in at most 500 characters",
 }
-_EXPECTED_RATE: Final = (
-    f'a decimal as text from 0 to {MAX_RATE} with at most {MAX_PLACES} places, such as "2.50": US dollars per million'
+_EXPECTED_RATES: Final = dict.fromkeys(
+    (f"per_million.{kind}" for kind in KINDS),
+    f'a decimal as text from 0 to {MAX_RATE} with at most {MAX_PLACES} places, such as "2.50": US dollars per million',
 )
 
 
@@ -106,11 +107,11 @@ def stored_entry(document: Mapping[str, Any]) -> PriceEntry:
 def read_entry(body: object) -> PriceEntry:
     """Raises QueryError that names the member, what is expected and what came."""
     if not isinstance(body, Mapping):
-        raise QueryError("invalid_body", f"expected a JSON object with {', '.join(_EXPECTED)}, got {describe(body)}")
+        raise expected_object(_EXPECTED, body)
     try:
         entry = PriceEntry.model_validate(body)
     except ValidationError as error:
-        raise _query_error(error) from None
+        raise first_fault(error, _EXPECTED | _EXPECTED_RATES) from None
     _refuse(entry.model.count("*") > 1, "model", "one with several *")
     _refuse(not entry.per_million, "per_million", "an empty object")
     for whole, parts in PARTS.items():
@@ -123,16 +124,4 @@ def read_entry(body: object) -> PriceEntry:
 
 def _refuse(wrong: bool, field: str, got: str) -> None:
     if wrong:
-        raise QueryError("invalid_body", f"{field}: expected {_EXPECTED[field]}, got {got}", field)
-
-
-def _query_error(error: ValidationError) -> QueryError:
-    first: Mapping[str, Any] = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "[key]"]
-    field = ".".join(path)[:80]
-    if path[0] not in _EXPECTED:
-        return QueryError("invalid_body", f"there is no {field}; known are {', '.join(_EXPECTED)}", field)
-    is_rate = path[0] == "per_million" and len(path) > 1 and path[1] in KINDS
-    expected = _EXPECTED_RATE if is_rate else _EXPECTED[path[0]]
-    got = "nothing" if first["type"] == "missing" else describe(first["input"])
-    return QueryError("invalid_body", f"{field}: expected {expected}, got {got}", field)
+        raise not_as_expected(field, _EXPECTED[field], got)

@@ -8,6 +8,7 @@ pricing.py    the prices that apply, and where they change
 spans.py      a time range -> which rows answer it (pure)
 read.py       those rows, read from the tables
 names.py      what operators entered: models of deployments, cost centres of apps (pure)
+asking.py     a question -> its sums, read, priced and named
 compare.py    the range before, and what changed (pure)
 answer.py     rows -> an answer: groups, totals, coverage (pure)
 export.py     a page of a long export, part by part of its time

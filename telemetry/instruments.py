@@ -28,6 +28,7 @@ KIND: Final = "usage_collector.kind"
 ODDITY: Final = "usage_collector.oddity"
 ENDPOINT: Final = "usage_collector.endpoint"
 STATUS: Final = "http.response.status_code"
+STATE: Final = "usage_collector.state"
 ERROR: Final = "error.type"
 APP: Final = "usage_collector.app"
 """With METRICS_BY_APP only: there may be thousands."""
@@ -91,11 +92,20 @@ LAG_DURATION = Metric(
 PENDING_AGE = Metric(
     "usage_collector.pending.oldest_age", "gauge", "s", "How long the oldest call waits for its other half"
 )
+BUDGETS = Metric("usage_collector.budgets", "gauge", "{budget}", "Budgets, by what the timer found of them", (STATE,))
+BUDGETS_DURATION = Metric(
+    "usage_collector.budgets.duration", "histogram", "s", "Time that evaluating all budgets took", (), _SECONDS
+)
 QUERY_DURATION = Metric(
     "usage_collector.query.duration", "histogram", "s", "Time an answer took", (ENDPOINT, STATUS), _SECONDS
 )
 QUERY_ENTITIES = Metric(
     "usage_collector.query.entities", "histogram", "{entity}", "Rows read for an answer", (ENDPOINT,), _ROWS
+)
+
+ALERTS = Metric("usage_collector.alerts", "counter", "{alert}", "Alerts that were raised, by kind", (KIND,))
+DELIVERIES = Metric(
+    "usage_collector.alerts.deliveries", "counter", "{attempt}", "Attempts to send an alert, by outcome", (OUTCOME,)
 )
 
 METRICS: Final = (
@@ -119,6 +129,10 @@ METRICS: Final = (
     LAG_EVENTS,
     LAG_DURATION,
     PENDING_AGE,
+    BUDGETS,
+    BUDGETS_DURATION,
     QUERY_DURATION,
     QUERY_ENTITIES,
+    ALERTS,
+    DELIVERIES,
 )

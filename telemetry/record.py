@@ -13,14 +13,18 @@ from models.dead_letter import DeadLetter
 from models.measures import CLAMPED, ODDITIES, measures_of
 from models.usage import ESTIMATED_KINDS, TOKEN_KINDS
 from telemetry.instruments import (
+    ALERTS,
     APP,
     BATCH_DURATION,
     BATCH_LAG,
     BATCH_SIZE,
+    BUDGETS,
+    BUDGETS_DURATION,
     CONFLICTS,
     CORRECTED,
     COUNTED,
     DEAD_LETTERS,
+    DELIVERIES,
     ENDPOINT,
     ENTITIES,
     ERROR,
@@ -44,6 +48,7 @@ from telemetry.instruments import (
     RECEIVED,
     REQUESTS,
     RETRIES,
+    STATE,
     STATUS,
     TOKENS,
     TRANSACTIONS,
@@ -52,6 +57,7 @@ from telemetry.instruments import (
 )
 
 SCOPE = "usage_collector"
+BUDGET_STATES = ("within", "exceeded", "unknown")
 OUTCOMES = ("counted", "duplicate", "joined", "pending", "dead_lettered")
 
 Attributes = Mapping[str, AttributeValue]
@@ -151,6 +157,12 @@ class Telemetry:
         """How long the oldest call waits, 0 if none does."""
         self._gauges[PENDING_AGE].set(seconds)
 
+    def budgets(self, states: Mapping[str, int], seconds: float) -> None:
+        """All budgets were evaluated; `states` are those of BUDGET_STATES."""
+        for state in BUDGET_STATES:
+            self._gauges[BUDGETS].set(states.get(state, 0), {STATE: state})
+        self._histograms[BUDGETS_DURATION].record(seconds)
+
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """A request to the API was answered."""
         self._histograms[QUERY_DURATION].record(seconds, {ENDPOINT: endpoint, STATUS: status})
@@ -158,6 +170,14 @@ class Telemetry:
     def entities_read(self, endpoint: str, entities: int) -> None:
         """Rows were read for an answer."""
         self._histograms[QUERY_ENTITIES].record(entities, {ENDPOINT: endpoint})
+
+    def raised(self, kind: str) -> None:
+        """An alert was raised."""
+        self._add(ALERTS, 1, {KIND: kind})
+
+    def delivered(self, outcome: str) -> None:
+        """An attempt to send an alert came to its end: `delivered`, `again` later, or `failed` for good."""
+        self._add(DELIVERIES, 1, {OUTCOME: outcome})
 
     def _add(self, metric: Metric, amount: int, attributes: Attributes) -> None:
         if amount:

@@ -13,7 +13,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": {"models"},
     "prices": {"models"},
     "queries": {"models", "ledger", "prices"},
-    "settings": {"models"},
+    "settings_reader": {"models"},
+    "settings": {"models", "settings_reader"},
     "hub_sender": set(),
     "hub_state": set(),
     "hub_reader": {"models", "collectors", "hub_state"},
@@ -23,10 +24,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backlog": {"models", "ledger", "services", "hub_state", "memo"},
     "pipeline": {"models", "collectors", "ledger", "services"},
     "redrive": {"models", "collectors", "ledger", "services"},
-    "api": {"models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo"},
+    "asker": {"queries", "services"},
+    "budgets": {"models", "ledger", "prices", "queries", "services", "asker", "memo"},
+    "alerts": {"models", "ledger", "queries", "services", "asker"},
+    "api": {
+        *("models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo", "asker"),
+        "budgets",
+        "alerts",
+    },
     "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
     "usage_cli": set(),
-    "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog"},
+    "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog", "budgets", "alerts"},
 }
 """What each package or module of the app may import of the others. `local`, `tests` and `benchmarks` may import all."""
 
@@ -35,6 +43,7 @@ ONLY_HERE = {
     "azure.data.tables.aio": {"ledger/store.py", "services.py"},
     "azure.eventhub": {"hub_sender.py", "hub_state.py", "hub_reader.py"},
     "azure.identity": {"services.py", "usage_cli/client.py"},
+    "aiohttp": {"alerts/send.py"},
     "genai_prices": {"prices/catalogue.py"},
     "os": {"services.py", "function_app.py", "commands/__main__.py", "usage_cli/__main__.py"},
 }

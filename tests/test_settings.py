@@ -132,8 +132,9 @@ def test_estimates_without_their_package_are_a_fault_of_the_settings(monkeypatch
 
 
 def _read_by_settings() -> set[str]:
-    """Every string in settings.py that is read as a setting."""
-    calls = [node for node in ast.walk(ast.parse((ROOT / "settings.py").read_text())) if isinstance(node, ast.Call)]
+    """Every string in settings.py and its reader that is read as a setting."""
+    texts = [(ROOT / name).read_text() for name in ("settings.py", "settings_reader.py")]
+    calls = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     readers = [call for call in calls if isinstance(call.func, ast.Attribute) and call.args]
     return {
         str(call.args[0].value)
@@ -141,7 +142,8 @@ def _read_by_settings() -> set[str]:
         if isinstance(call.args[0], ast.Constant)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr
-        in ("text", "required", "number", "names", "dimensions", "matching", "one_of", "app_partitions")
+        in {"text", "required", "number", "names", "dimensions", "matching", "one_of", "app_partitions", "switch"}
+        | {"webhook", "webhook_keys"}
     } | {*HOST_SETTINGS}
 
 

@@ -25,6 +25,7 @@ MONTH = "from=2024-02-01T00:00:00Z&to=2024-03-01T00:00:00Z"
 SECONDS = "start_time=1709164800&end_time=1709251200"
 """The day of NOON."""
 PRICE = {"model": "gpt-4o*", "per_million": {"prompt_tokens": "1", "completion_tokens": "2"}}
+BUDGET = {"period": "month", "unit": "tokens", "limit": 10}
 
 EVERYBODY = {
     "nobody": {},
@@ -76,13 +77,23 @@ ROWS = [
     Row("price", "GET", "prices", SEEING_ALL, "", ("id", "other-price")),
     Row("price", "PUT", "prices", {"admin"}, "", ("id", "new"), PRICE),
     Row("price", "DELETE", "prices", {"admin"}, "", ("id", "new")),
+    Row("budgets", "GET", "budgets", SIGNED_IN),
+    Row("budget", "GET", "budgets", SIGNED_IN, "", ("id", "other-budget")),
+    Row("budget", "PUT", "budgets", {"admin"}, "", ("id", "new"), BUDGET),
+    Row("budget", "DELETE", "budgets", {"admin"}, "", ("id", "new")),
+    Row("budget_status", "GET", "budgets/status", SIGNED_IN, f"app={OTHER}"),
     Row("events", "POST", "events", {"writer", "admin"}, "", None, usage_event()),
     Row("dead_letters", "GET", "dead-letters", {"admin"}),
     Row("dead_letter", "GET", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
     Row("redrive", "POST", "dead-letters/redrive", {"admin"}, "", None, {"ids": ["usage-events:0:1:1:0"]}),
+    Row("alerts", "GET", "alerts", SIGNED_IN),
+    Row("alert_test", "POST", "alerts/test", {"admin"}, "", None, {"webhook": "https://nowhere.invalid/x"}),
+    Row("alert_retry", "POST", "alerts/retry", {"admin"}, "", None, {"ids": ["budget/x/1/2026-11-01/80"]}),
     Row("metrics", "GET", "metrics", SEEING_ALL),
     Row("openapi", "GET", "openapi.json", set(EVERYBODY)),
     Row("docs", "GET", "docs", set(EVERYBODY)),
+    Row("dashboard", "GET", "dashboard", set(EVERYBODY)),
+    Row("dashboard_file", "GET", "dashboard", set(EVERYBODY), "", ("file", "app.js")),
     Row("health", "GET", "health", set(EVERYBODY)),
     Row("health", "GET", "health", SEEING_ALL, "deep=1"),
 ]
@@ -117,6 +128,8 @@ async def prepared(configure: Configure, **settings: str) -> Services:
         entry = {"display_name": f"{name}-name", "cost_center": f"{name}-center", "readers": [READER] * (app == OWN)}
         assert (await ask_one("app_entry", "apps", "app", app, method="PUT", body=entry, headers=admin)).status == 201
         part, body = f"{name}-deployment", {"model": f"{name}-alias"}
+        budget = {**BUDGET, "app": app, "webhook": f"https://example.com/{name}-secret"}
+        await ask_one("budget", "budgets", "id", f"{name}-budget", method="PUT", body=budget, headers=admin)
         await ask_one("model_entry", "models", "deployment", part, method="PUT", body=body, headers=admin)
         price = {**PRICE, "scope": {"app": app}, "source": f"{name}-contract"}
         made = await ask_one("price", "prices", "id", f"{name}-price", method="PUT", body=price, headers=admin)
@@ -158,7 +171,7 @@ async def test_nobody_but_those_who_see_all_hears_of_others(configure: Configure
     await prepared(configure, **SIGN_IN)
     numbers = [str(7_000_007 * calls) for calls in range(1, 6)]
     for row in ROWS:
-        if row.endpoint in ("openapi", "docs"):  # of no data, in whose words "other" is one
+        if row.endpoint in ("openapi", "docs", "dashboard_file"):  # of no data, in whose words "other" is one
             continue
         for who in LIMITED:
             told = (await sent(row, EVERYBODY[who])).text.replace(f'"app": "{OTHER}"', "")  # which was asked for

@@ -57,7 +57,9 @@ public class Request
     public IReadOnlyDictionary<string, string[]> Headers { get { return Context.Read("Request.Headers", Received); } }
 }
 
-public class Response
+public interface IResponse { Body Body { get; } int StatusCode { get; } }
+
+public class Response : IResponse
 {
     public Context Context;
     public Body Content;
@@ -122,6 +124,13 @@ public class Gateway
     public Context Context;
     public JArray Sent = new JArray();
     public bool BodySet;
+    public JArray Requests = new JArray();
+    public JObject Stored = new JObject();
+    public JObject ReturnedHeaders = new JObject();
+    public JObject Returned;
+
+    // What return-response does to the rest of the policies.
+    private class End : Exception { }
 
     public Gateway(JObject call)
     {
@@ -179,6 +188,41 @@ public class Gateway
             new JProperty("message", Convert.ToBase64String(Encoding.UTF8.GetBytes(message)))));
     }
 
+    // A text in which named values stand, as the gateway puts them in before anything runs.
+    public string Named(string text)
+    {
+        foreach (var named in ((JObject)Context.Case["named_values"]).Properties())
+            text = text.Replace("{{" + named.Name + "}}", (string)named.Value);
+        return text;
+    }
+
+    public void LookUp(string key, string variable, string otherwise)
+    {
+        Context.Set[variable] = (string)Context.Case["cache"][key] ?? otherwise;
+    }
+
+    public void Store(string key, string value, int seconds) { Stored[key] = new JArray(value, seconds); }
+
+    public void Send(string url, string method, string resource, int seconds, string variable)
+    {
+        Requests.Add(new JObject(
+            new JProperty("url", url), new JProperty("method", method), new JProperty("resource", resource),
+            new JProperty("timeout", seconds)));
+        var answer = Context.Case["answered"] as JObject;
+        Context.Set[variable] = answer == null ? null : new Response {
+            Context = Context, Status = (int)answer["status"], Content = BodyOf(answer["body"]),
+            Received = Values(answer["headers"]) };
+    }
+
+    public void ReturnHeader(string name, string value) { ReturnedHeaders[name] = value; }
+
+    public void Return(int status, string body)
+    {
+        Returned = new JObject(
+            new JProperty("status", status), new JProperty("headers", ReturnedHeaders), new JProperty("body", body));
+        throw new End();
+    }
+
     // --- the run -------------------------------------------------------------------------------------------------
 
     public JObject Run()
@@ -199,6 +243,7 @@ public class Gateway
                 Context.Failed = error.ToObject<LastError>();
                 Policies.Sections[policy + "/on-error"](this);
             }
+        } catch (End) {
         } catch (Exception thrown) {
             fault = thrown.ToString();
         }
@@ -209,7 +254,8 @@ public class Gateway
             new JProperty("request_body", asked == null ? null : asked.Text),
             new JProperty("response_reads", answered == null ? 0 : answered.Reads),
             new JProperty("lost", (asked != null && asked.Lost) || (answered != null && answered.Lost)),
-            new JProperty("headers", new JArray(Context.Asked.Received.Keys)));
+            new JProperty("headers", new JArray(Context.Asked.Received.Keys)),
+            new JProperty("requests", Requests), new JProperty("stored", Stored), new JProperty("returned", Returned));
     }
 
     // A gateway runs expressions on threads with less room than a program's first one: recursion has to show here.

@@ -27,7 +27,8 @@ class NoMono(Exception):
 
 @dataclass
 class Exchange:
-    """One call through the gateway. The defaults are an answered chat call of a known subscription."""
+    """One call through the gateway. The defaults are an answered chat call of a known subscription. `answered` is what
+    send-request gets, None for no answer in time."""
 
     policy: str = "mode-a"
     method: str = "POST"
@@ -55,6 +56,9 @@ class Exchange:
     variables: dict[str, str | int | bool | None] = field(default_factory=dict)
     throws: list[str] = field(default_factory=list)
     unreadable: bool = False
+    named_values: dict[str, str] = field(default_factory=dict)
+    cache: dict[str, str] = field(default_factory=dict)
+    answered: dict[str, Any] | None = None
 
 
 def answer(
@@ -82,7 +86,8 @@ class Message(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one call left behind. `fault` is an exception that would have failed the client's call."""
+    """What one call left behind. `fault` is an exception that would have failed the client's call. `requests` are those
+    of send-request, `stored` values and seconds by their keys in the cache, `returned` is what return-response gave."""
 
     fault: str | None
     sent: list[Message]
@@ -91,6 +96,9 @@ class Outcome(NamedTuple):
     response_reads: int
     lost: bool
     headers: list[str]
+    requests: list[dict[str, Any]]
+    stored: dict[str, list[Any]]
+    returned: dict[str, Any] | None
 
     @property
     def event(self) -> dict[str, Any]:
@@ -187,7 +195,8 @@ def _statements(parent: ET.Element, methods: list[str]) -> Iterator[str]:
 def _statement(element: ET.Element, methods: list[str]) -> Iterator[str]:
     match element.tag:
         case "set-variable":
-            value = _run(element.attrib["value"], "object", methods)
+            text = element.attrib["value"]
+            value = f"gateway.Named({_value(text)})" if expression(text) is None else _run(text, "object", methods)
             yield f"gateway.SetVariable({_value(element.attrib['name'])}, {value});"
         case "set-body":
             yield f"gateway.SetBody({_run(element.text or '', 'string', methods)});"
@@ -204,6 +213,39 @@ def _statement(element: ET.Element, methods: list[str]) -> Iterator[str]:
             yield f"{_identifier('Fragment ' + element.attrib['fragment-id'])}(gateway);"
         case "validate-azure-ad-token":
             yield f"gateway.ValidateToken({_value(element.attrib['output-token-variable-name'])});"
+        case "cache-lookup-value":
+            key = _run(element.attrib["key"], "string", methods)
+            name, otherwise = _value(element.attrib["variable-name"]), _value(element.attrib["default-value"])
+            yield f"gateway.LookUp({key}, {name}, {otherwise});"
+        case "cache-store-value":
+            key, value = (_run(element.attrib[name], "string", methods) for name in ("key", "value"))
+            yield f"gateway.Store({key}, {value}, {int(element.attrib['duration'])});"
+        case "send-request":
+            assert (element.attrib["mode"], element.attrib["ignore-error"]) == ("new", "true")
+            parts = {child.tag: child for child in element}
+            assert set(parts) == {"set-url", "set-method", "authentication-managed-identity"}
+            identity = parts["authentication-managed-identity"].attrib
+            assert identity["ignore-error"] == "true"
+            values = [
+                _run(parts["set-url"].text or "", "string", methods),
+                _value(parts["set-method"].text or ""),
+                f"gateway.Named({_value(identity['resource'])})",
+                str(int(element.attrib["timeout"])),
+                _value(element.attrib["response-variable-name"]),
+            ]
+            yield f"gateway.Send({', '.join(values)});"
+        case "return-response":
+            status, *headers, body = element
+            assert [each.tag for each in (status, *headers, body)] == [
+                *("set-status", *["set-header"] * len(headers)),
+                "set-body",
+            ]
+            for header in headers:
+                assert header.attrib["exists-action"] == "override"
+                text = header[0].text or ""
+                value = _value(text) if expression(text) is None else _run(text, "string", methods)
+                yield f"gateway.ReturnHeader({_value(header.attrib['name'])}, {value});"
+            yield f"gateway.Return({int(status.attrib['code'])}, {_run(body.text or '', 'string', methods)});"
         case "set-header":
             assert element.attrib["exists-action"] == "delete"
             yield f"gateway.DeleteHeader({_value(element.attrib['name'])});"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 POLICIES = Path(__file__).parents[2] / "policies"
-FRAGMENTS = {path.stem: path for path in sorted((POLICIES / "fragments").glob("*.xml"))}
+FRAGMENTS = {path.stem: path for path in sorted((POLICIES / "fragments").rglob("*.xml"))}
 EXAMPLES = {path.stem: path for path in sorted((POLICIES / "examples").glob("*.xml"))}
 FILES = [*FRAGMENTS.values(), *EXAMPLES.values()]
 SECTIONS = ("inbound", "backend", "outbound", "on-error")

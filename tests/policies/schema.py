@@ -27,8 +27,9 @@ def _names(*names: str) -> frozenset[str]:
 
 
 POLICY_NAMES = _names(
-    "base", "choose", "forward-request", "include-fragment", "log-to-eventhub", "set-body", "set-header",
-    "set-variable", "validate-azure-ad-token",
+    "base", "cache-lookup-value", "cache-store-value", "choose", "forward-request", "include-fragment",
+    "log-to-eventhub", "return-response", "send-request", "set-body", "set-header", "set-variable",
+    "validate-azure-ad-token",
 )  # fmt: skip
 
 ELEMENTS = {
@@ -38,7 +39,25 @@ ELEMENTS = {
     "backend": Element(children=POLICY_NAMES),
     "outbound": Element(children=POLICY_NAMES),
     "on-error": Element(children=POLICY_NAMES),
-    "fragment": Element(children=POLICY_NAMES - {"base", "include-fragment"}),
+    "fragment": Element(children=POLICY_NAMES - {"base", "include-fragment", "cache-lookup-value"}),
+    # cache-lookup-value-policy: not supported in fragments, and once in a section; cache-store-value-policy
+    "cache-lookup-value": Element(required=_names("key", "variable-name"),
+                                  optional=_names("default-value", "caching-type")),
+    "cache-store-value": Element(required=_names("key", "value", "duration"), optional=_names("caching-type")),
+    # send-request-policy, in the order of its elements; authentication-managed-identity-policy
+    "send-request": Element(
+        required=_names("response-variable-name"), optional=_names("mode", "timeout", "ignore-error"),
+        children=_names("set-url", "set-method", "set-header", "set-body", "authentication-managed-identity"),
+    ),
+    "set-url": Element(text=True),
+    "set-method": Element(text=True),
+    "authentication-managed-identity": Element(
+        required=_names("resource"), optional=_names("client-id", "output-token-variable-name", "ignore-error"),
+    ),
+    # return-response-policy, set-status-policy
+    "return-response": Element(optional=_names("response-variable-name"),
+                               children=_names("set-status", "set-header", "set-body")),
+    "set-status": Element(required=_names("code", "reason")),
     "base": Element(),
     # include-fragment-policy
     "include-fragment": Element(required=_names("fragment-id")),
@@ -96,6 +115,7 @@ TYPES = _names(
     "DateTimeOffset", "Math", "StringComparison", "StringSplitOptions", "Uri",  # System
     "Enumerable",  # System.Linq
     "Encoding", "Regex", "RegexOptions",  # System.Text; of Regex the constructor, IsMatch, Match, Matches and others
+    "IResponse",  # what send-request gives, as the page shows it
     "Jwt",  # of the context: what output-token-variable-name and AsJwt give
     "bool", "char", "int", "long", "string",  # System.Boolean, Char, Int32, Int64, String
 )  # fmt: skip
@@ -108,10 +128,10 @@ TYPE_MEMBERS = _names(
     "CompareOrdinal", "Contains", "EndsWith", "IndexOf", "Insert", "IsNullOrEmpty", "IsNullOrWhiteSpace", "LastIndexOf",
     "Length", "Split", "StartsWith", "Substring", "ToLowerInvariant", "Trim",  # System.String
     "IsHighSurrogate", "IsLowSurrogate", "IsWhiteSpace",  # System.Char
-    "UnescapeDataString",  # System.Uri
+    "EscapeDataString", "UnescapeDataString",  # System.Uri
     "UtcDateTime",  # System.DateTimeOffset; ToString of the DateTime it gives is listed, too
     "TotalMilliseconds",  # System.TimeSpan
-    "Max", "Min", "Round",  # System.Math
+    "Ceiling", "Max", "Min", "Round",  # System.Math
     "UTF8", "GetByteCount",  # System.Text.Encoding
     "IgnoreCase", "IsMatch",  # System.Text.RegularExpressions.RegexOptions, Regex
     "Ordinal", "RemoveEmptyEntries",  # System.StringComparison, StringSplitOptions

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.identity import NOBODY
 from collectors.operations import ASKS_NO_MODEL
 from tests.policies.policy_xml import EXAMPLES, FILES, FRAGMENTS, Expression, expression, expressions, root
 from tests.policies.schema import ELEMENTS, EVERYWHERE, not_allowed
@@ -27,7 +28,7 @@ def by_place(found: Expression) -> str:
 
 
 def test_there_is_a_fragment_and_an_example_for_every_mode() -> None:
-    assert EXAMPLES.keys() == {"mode-a", "mode-b", "mode-c"}
+    assert EXAMPLES.keys() == {"mode-a", "mode-b", "mode-c", "budget"}
     assert {"usage-json", "usage-gateway-log", "usage-buffered", "usage-include"} < FRAGMENTS.keys()
     assert len(EXPRESSIONS) > 10
 
@@ -137,6 +138,11 @@ def test_the_allow_list_finds_what_is_not_on_it(code: str, words: list[str]) -> 
 def test_no_keys_tokens_or_messages_are_read(found: Expression) -> None:
     forbidden = r"\b(Key|PrimaryKey|SecondaryKey|Message|Email|Certificate|QueryString|Authorization|AsJwt|AsBasic)\b"
     assert re.search(forbidden, found.code) is None
+
+
+def test_policies_and_collector_have_one_list_of_who_is_nobody() -> None:
+    (stated,) = [text for found in EXPRESSIONS for text in re.findall(r"nobody = new\[\] \{([^}]*)\}", found.code)]
+    assert set(re.findall(r'"([^"]*)"', stated)) == NOBODY | {""}
 
 
 def test_policies_and_collector_have_one_list_of_what_asks_no_model() -> None:

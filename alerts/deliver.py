@@ -1,0 +1,128 @@
+"""The timer that sends alerts: each that is due is claimed, sent and marked, so that two instances do not send the same
+one at once, and one that was claimed when its process died is sent again. That is at least once; its id tells a
+repetition.
+"""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from alerts.payloads import payload
+from alerts.send import NOT_ALLOWED, Answer, send
+from alerts.signature import signed
+from alerts.words import shown
+from ledger.alerts import Due, Stored
+from models.alert import Alert, State
+from models.webhook import fault_of_webhook
+from queries.read import each
+from services import Services
+from services import now as wall_clock
+
+log = logging.getLogger("usage_collector.alerts")
+
+MAX_DUE: Final = 200
+"""Alerts of one run; those that are left are due in the next, a minute later."""
+AT_ONCE: Final = 8
+MAX_SECONDS: Final = 40.0
+"""Of one run: no attempt is begun after that. The next run begins a minute after this one did."""
+LEASE: Final = timedelta(minutes=2)
+"""For how long an attempt is its claimer's: longer than a request and the rows around it can take."""
+MAX_ATTEMPTS: Final = 12
+FIRST_WAIT: Final = timedelta(minutes=1)
+LONGEST_WAIT: Final = timedelta(hours=6)
+GONE: Final = 410
+"""The status with which a receiver says that it wants no more."""
+
+
+@dataclass(slots=True)
+class DeliverReport:
+    """Of one run: alerts that were `delivered`, that had no receiver (`logged`), that will be sent again (`again`), and
+    those given up (`failed`)."""
+
+    delivered: int = 0
+    logged: int = 0
+    again: int = 0
+    failed: int = 0
+
+
+async def deliver(
+    services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock
+) -> DeliverReport:
+    """Send what is due. Raises if the tables do not answer: the next run goes on."""
+    report = DeliverReport()
+    until = time.monotonic() + MAX_SECONDS
+
+    async def one(due: Due) -> None:
+        if time.monotonic() < until and (claimed := await services.alerts.claim(due, now(), now() + LEASE)):
+            await _deliver(services, claimed, now, report)
+
+    await each(await services.alerts.due(now(), MAX_DUE), one, AT_ONCE)
+    if any(asdict(report).values()):
+        log.info("%s", json.dumps({"event": "deliver_alerts", "invocation_id": invocation_id, **asdict(report)}))
+    return report
+
+
+async def attempt(services: Services, alert: Alert, now: datetime, *, with_text: bool = False) -> Answer:
+    """One request with the alert to its webhook, which it has."""
+    assert alert.webhook is not None
+    settings = services.settings
+    if fault_of_webhook(alert.webhook, allow_private=settings.alert_webhook_allow_private):
+        return Answer(None, NOT_ALLOWED)  # it was entered before the setting was changed
+    content = payload(alert, alert.format, settings.alert_source)
+    headers = signed(settings.alert_webhook_keys, alert.digest, int(now.timestamp()), content.body)
+    return await send(
+        alert.webhook,
+        content.body,
+        {"Content-Type": content.content_type, **headers},
+        allow_private=settings.alert_webhook_allow_private,
+        with_text=with_text,
+    )
+
+
+def wait_after(attempts: int, answer: Answer) -> timedelta | None:
+    """How long to wait after so many attempts, None to give up. Doubled each time and random, so that what failed
+    together does not come back together; longer if the receiver asks for it."""
+    if attempts >= MAX_ATTEMPTS or answer.status == GONE:
+        return None
+    longest = min(LONGEST_WAIT, FIRST_WAIT * (1 << attempts))
+    asked = min(LONGEST_WAIT, timedelta(seconds=answer.retry_after or 0))
+    return max(longest * random.uniform(0.5, 1), asked)  # noqa: S311  # no secret
+
+
+async def _deliver(services: Services, claimed: Stored, now: Callable[[], datetime], report: DeliverReport) -> None:
+    alert, begun = claimed.alert, claimed.delivery
+    if not begun.told:
+        _tell(services, alert)
+    if alert.webhook is None:
+        report.logged += 1
+        await services.alerts.finish(claimed, replace(begun, state="logged", next_attempt=None, told=True))
+        return
+    if begun.attempts > MAX_ATTEMPTS:  # no attempt came to its end, so that this one had better not be made
+        answer = Answer(None, "never finished")
+    else:
+        answer = await attempt(services, alert, now())
+    wait = None if answer.delivered else wait_after(begun.attempts, answer)
+    state: State = "delivered" if answer.delivered else "failed" if wait is None else "pending"
+    following = None if wait is None else now() + wait
+    ended = replace(begun, state=state, next_attempt=following, answer=answer.words, told=True)
+    if await services.alerts.finish(claimed, ended) is None:
+        return  # it took longer than its lease, and is another's now
+    outcome = "again" if state == "pending" else state
+    setattr(report, outcome, getattr(report, outcome) + 1)
+    services.telemetry.delivered(outcome)
+    if state == "failed":
+        figures = {"id": alert.id, "receiver": begun.receiver, "attempts": begun.attempts, "answer": answer.words}
+        log.error("%s", json.dumps({"event": "alert_failed", **figures}))
+
+
+def _tell(services: Services, alert: Alert) -> None:
+    """The log line and the metric, for alert rules of Azure Monitor. If the process dies before this is marked, it is
+    told again, with the same id."""
+    known: dict[str, Any] = {name: value for name, value in shown(alert).items() if value is not None}
+    log.warning("%s", json.dumps({"event": "alert", **known}))
+    services.telemetry.raised(alert.kind)

@@ -1,0 +1,126 @@
+"""GET /api/budgets: the budgets, with what is used of them. GET, PUT, DELETE /api/budgets/{id}: one of them.
+GET /api/budgets/status: whether an app is within its budgets.
+
+A budget is never overwritten: each edit makes a version, whose number is the ETag. A version without members says that
+the budget was deleted, so that numbers go on where an id is used again.
+"""
+
+from typing import Any, Final
+
+import services
+from api.access import Need, has
+from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
+from api.response import Request, Response, json_response
+from budgets.entry import DELETED, read_budget, stored_budget
+from budgets.status import status as status_of_app
+from ledger.budgets import BudgetState
+from ledger.versions import Document, Version
+from models.errors import QueryError
+from queries.parameters import BudgetStatusParameters
+from queries.question import app_of, refuse_unknown
+
+MAX_BUDGETS: Final = 2_000
+"""All of them are read by the timer."""
+RESERVED: Final = "status"
+"""Another endpoint has this path."""
+
+
+async def listed(request: Request) -> Response:
+    """Those that the caller may see: who may not see all apps, the budgets of its apps."""
+    refuse_unknown(request.parameters, ())
+    found = services.get()
+    versions, states = await found.budgets.all(), await found.budget_notes.states()
+    shown = [
+        _shown(version, request) | _found(version, states.get(version.id))
+        for version in versions
+        if _visible(version, request)
+    ]
+    return json_response({"budgets": shown})
+
+
+async def one(request: Request) -> Response:
+    """A budget with its history, or a new version of it."""
+    refuse_unknown(request.parameters, ())
+    name = checked_id(request.route["id"])
+    if name == RESERVED:
+        raise QueryError("invalid_parameter", f"id: expected another than {RESERVED}, which is taken", "id")
+    if request.method == "PUT":
+        return await _put(request, name)
+    if request.method == "DELETE":
+        return await _delete(request, name)
+    found = services.get()
+    version = await found.budgets.get(name)
+    if version is None or not _visible(version, request):
+        raise _not_found()
+    history = [_shown(each, request) for each in await found.budgets.history(name) if _visible(each, request)]
+    state = _found(version, await found.budget_notes.state(name))
+    return version_answer(version, _shown(version, request) | state | {"history": history})
+
+
+async def status(request: Request) -> Response:
+    """Of one app: one point read."""
+    refuse_unknown(request.parameters, BudgetStatusParameters.names())
+    app = app_of(request.parameters)
+    if app is None:
+        raise QueryError("missing_parameter", "app is missing, expected the name of an app", "app")
+    sees_all = request.allowed is None
+    sees_app = request.allowed is None or app in request.allowed
+    return json_response(await status_of_app(services.get(), app, sees_all, sees_app, services.now()))
+
+
+async def _put(request: Request, name: str) -> Response:
+    found = services.get()
+    entry = read_budget(json_body(request.body, "a budget"), found.settings.alert_webhook_allow_private)
+    document = entry.model_dump(mode="json")
+    existing = {version.id: version for version in await found.budgets.all()}
+    if name not in existing and len(existing) >= MAX_BUDGETS:
+        message = f"there are {MAX_BUDGETS} budgets, which is the most; ids of deleted ones count too: use one again"
+        raise QueryError("too_many_budgets", message, None, 409)
+
+    def change(before: Version | None) -> Document:
+        there = before if before is not None and before.document else None
+        if there is None or there.document != document:
+            refuse_changed(request.headers, version_etag(there), "budget")
+        return document
+
+    made = await found.budgets.edit(name, change, services.now())
+    is_new = name not in existing or not existing[name].document
+    return version_answer(made, _shown(made, request), 201 if is_new else 200)
+
+
+async def _delete(request: Request, name: str) -> Response:
+    """Gives what it was. Its alerts stay."""
+    was: list[Version] = []
+
+    def change(before: Version | None) -> Document:
+        if before is None or not before.document:
+            if was:  # by us, in an attempt whose answer was lost, or by another caller meanwhile
+                return DELETED
+            raise _not_found()
+        refuse_changed(request.headers, version_etag(before), "budget")
+        was.append(before)
+        return DELETED
+
+    await services.get().budgets.edit(name, change, services.now())
+    return version_answer(was[-1], _shown(was[-1], request))
+
+
+def _visible(version: Version, request: Request) -> bool:
+    entry = stored_budget(version.document)
+    return entry is not None and (request.allowed is None or entry.app in request.allowed)
+
+
+def _shown(version: Version, request: Request) -> dict[str, Any]:
+    """Its webhook, which is often a secret, is for those only who may edit it."""
+    shown = shown_version(version)
+    return shown if has(Need.ADMIN, request) else {**shown, "webhook": None}
+
+
+def _found(version: Version, state: BudgetState | None) -> dict[str, Any]:
+    """What the timer found of this version last; null before its first run since the edit."""
+    found = state.found if state is not None else None
+    return {"status": found if found is not None and found["version"] == version.version else None}
+
+
+def _not_found() -> QueryError:
+    return QueryError("not_found", "there is no such budget", "id", 404)

@@ -1,0 +1,246 @@
+"""The timer that evaluates budgets: what was used, what it will be, which thresholds are crossed.
+
+It may run late, twice, at once, or end anywhere: an alert is inserted if it is not there yet, and what is noted here
+only saves work, or is found again. So the order is: alerts first, then the state, then the status of apps.
+"""
+
+import json
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from asker import asker_of
+from budgets.entry import BudgetEntry, stored_budget
+from budgets.measure import Clock, Wanted, apps_of, history, measure
+from budgets.periods import Due, due, needs_history, period_at
+from budgets.projection import Projection, profile, project
+from budgets.verdict import Evaluation, Used, crossed, folded, noted_for_apps, shown_evaluation, state_of
+from ledger.budgets import BudgetState
+from ledger.store import StoreBusy
+from ledger.versions import Version
+from models.alert import Alert
+from models.errors import QueryError, StoreUnavailable
+from queries.asking import Asker
+from queries.read import each
+from services import Services
+from services import now as wall_clock
+
+log = logging.getLogger("usage_collector.budgets")
+
+MAX_PROFILES: Final = 50
+"""That one run reads: thousands of rows each. Until its turn comes, a budget has the profile it had, or none."""
+MEASURE_SECONDS: Final = 240
+PROFILE_SECONDS: Final = 60
+"""Of one run, which is ended after ten minutes (functionTimeout): what is left has no answer in it."""
+CONCURRENCY: Final = 8
+PLACES: Final = {"tokens": 0, "USD": 6}
+"""After the point, in projections."""
+PASSING: Final = (StoreBusy, StoreUnavailable)
+"""What is not the fault of one budget."""
+
+
+@dataclass(slots=True)
+class EvaluateReport:
+    """Budgets, how many of them could not be evaluated, periods of theirs, and alerts that were not there before."""
+
+    budgets: int = 0
+    failed: int = 0
+    periods: int = 0
+    raised: int = 0
+    milliseconds: int = 0
+
+
+@dataclass(slots=True)
+class _Budget:
+    """A budget on its way through one run."""
+
+    version: Version
+    entry: BudgetEntry
+    state: BudgetState
+    due: Sequence[Due] = ()
+    settled: datetime | None = None
+    fault: str | None = None
+    evaluation: Evaluation | None = None
+
+
+async def evaluate(
+    services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock
+) -> EvaluateReport:
+    """Evaluate all budgets. One that cannot be does not stop the others. Raises if the tables do not answer: the next
+    run does it all."""
+    started, at = time.monotonic(), now()
+    report = EvaluateReport()
+    budgets = await _planned(services, at)
+    asker = await asker_of(services, "budgets") if budgets else None
+    if asker is not None:
+        await _judge(services, asker, budgets, at, report)
+    await _note_apps(services, asker, budgets, at)
+    report.budgets, report.failed = len(budgets), sum(each.fault is not None for each in budgets)
+    report.milliseconds = round((time.monotonic() - started) * 1000)
+    states: Counter[str] = Counter(
+        state_of(each.entry, each.evaluation.used if each.evaluation else None) for each in budgets
+    )
+    services.telemetry.budgets(states, time.monotonic() - started)
+    log.info("%s", json.dumps({"event": "budgets", "invocation_id": invocation_id, **asdict(report)}))
+    return report
+
+
+async def _planned(services: Services, at: datetime) -> list[_Budget]:
+    """The budgets there are, with the periods to be evaluated."""
+    versions = await services.budgets.all()
+    states = await services.budget_notes.states()
+    found: list[_Budget] = []
+    for version in versions:
+        entry = None
+        try:
+            entry = stored_budget(version.document)
+            if entry is None:
+                continue
+            budget = _Budget(version, entry, states.get(version.id, BudgetState()))
+            settled = budget.state.settled
+            versions_of = await services.budgets.history(version.id) if needs_history(version, settled) else [version]
+            budget.due, budget.settled = due(versions_of, settled, at)
+        except PASSING:
+            raise
+        except Exception:
+            log.exception("budget %s cannot be read", version.id)
+            continue
+        found.append(budget)
+    there = {version.id for version in versions if version.document}
+    await services.budget_notes.forget(states.keys() - there)
+    return found
+
+
+async def _judge(
+    services: Services, asker: Asker, budgets: Sequence[_Budget], at: datetime, report: EvaluateReport
+) -> None:
+    seconds = services.settings.query_max_seconds
+    wanted = [Wanted(found.budget, found.period) for budget in budgets for found in budget.due]
+    measured = await measure(asker, wanted, at, Clock(seconds, MEASURE_SECONDS))
+    await _renew_profiles(asker, budgets, at, Clock(seconds, PROFILE_SECONDS))
+
+    async def one(budget: _Budget) -> None:
+        try:
+            await _judge_one(services, budget, measured, at, report)
+        except PASSING:
+            raise
+        except Exception:
+            log.exception("budget %s cannot be evaluated", budget.version.id)
+            budget.fault = "internal_error"
+            current = period_at(at, budget.entry.period, budget.entry.zone)
+            found = Evaluation(budget.version.id, budget.version.version, current, at, None, fault=budget.fault)
+            budget.evaluation = found
+
+    await each(budgets, one, CONCURRENCY)
+
+
+async def _judge_one(
+    services: Services,
+    budget: _Budget,
+    measured: Mapping[Wanted, Used | str],
+    at: datetime,
+    report: EvaluateReport,
+) -> None:
+    """Raise what is crossed, then note it."""
+    current = period_at(at, budget.entry.period, budget.entry.zone)
+    for found in budget.due:
+        used = measured[Wanted(found.budget, found.period)]
+        report.periods += 1
+        is_current = found.version == budget.version.version and found.period == current
+        if isinstance(used, str):
+            budget.fault = used
+            if is_current:
+                evaluation = Evaluation(budget.version.id, found.version, found.period, at, None, fault=used)
+                budget.evaluation = evaluation
+            continue
+        projection = _projected(found, used, at, budget.state.profile if is_current else None)
+        for threshold in crossed(found.budget, used):
+            alert = _alert(budget.version.id, found, used, projection, threshold, at)
+            is_new = await services.alerts.raise_once(alert)
+            report.raised += is_new  # not in one line: others count here while this one waits
+        if is_current:
+            budget.evaluation = Evaluation(
+                budget.version.id, found.version, found.period, at, used, projection.amount, projection.method
+            )
+    state = budget.state
+    if budget.evaluation is not None:
+        state = replace(state, found=shown_evaluation(budget.evaluation, budget.entry))
+    if budget.fault is None:
+        state = replace(state, settled=budget.settled)
+    await services.budget_notes.note(budget.version.id, state)
+
+
+def _projected(found: Due, used: Used, at: datetime, usual: Sequence[float] | None) -> Projection:
+    if used.amount is None:
+        return Projection(None, None)
+    budget = found.budget
+    return project(used.amount, found.period, at, usual, budget.zone, PLACES[budget.unit])
+
+
+def _alert(budget_id: str, found: Due, used: Used, projection: Projection, threshold: int, at: datetime) -> Alert:
+    budget, period = found.budget, found.period
+    first_day = period.start.astimezone(budget.zone).date()
+    return Alert(
+        id=f"budget/{budget_id}/{found.version}/{first_day}/{threshold}",
+        kind="budget",
+        raised=at,
+        app=budget.app,
+        cost_center=budget.cost_center,
+        model=budget.model,
+        budget=budget_id,
+        period_start=period.start,
+        period_end=period.end,
+        threshold=threshold,
+        unit=budget.unit,
+        limit=budget.limit,
+        actual=used.amount,
+        projected=projection.amount,
+        webhook=budget.webhook,
+        format=budget.format,
+    )
+
+
+async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime, clock: Clock) -> None:
+    """Of those budgets whose profile is not of today, the oldest first. Without one, projections are linear."""
+    today = at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def is_old(budget: _Budget) -> bool:
+        state = budget.state
+        return state.profiled is None or state.profiled < today or state.profile_version != budget.version.version
+
+    def age(budget: _Budget) -> timedelta:
+        return today - budget.state.profiled if budget.state.profiled is not None else timedelta.max
+
+    for budget in sorted(filter(is_old, budgets), key=age, reverse=True)[:MAX_PROFILES]:
+        if not clock.left:
+            break
+        try:
+            amounts = await history(asker, budget.entry, today, at, clock)
+            usual = profile(amounts, today, budget.entry.zone)
+        except QueryError as fault:
+            log.warning("budget %s has no profile: %s", budget.version.id, fault.code)
+            usual = None
+        version = budget.version.version
+        budget.state = replace(budget.state, profile=usual, profiled=today, profile_version=version)
+    for budget in budgets:
+        if budget.state.profile_version != budget.version.version:  # of another app or unit, perhaps
+            budget.state = replace(budget.state, profile=None, profiled=None)
+
+
+async def _note_apps(services: Services, asker: Asker | None, budgets: Sequence[_Budget], at: datetime) -> None:
+    everything: list[Mapping[str, Any]] = []
+    apps: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for budget in budgets:
+        if budget.evaluation is None or asker is None:
+            continue
+        note = noted_for_apps(budget.evaluation, budget.entry)
+        if budget.entry.covers_everything:
+            everything.append(note)
+            continue
+        for app in apps_of(budget.entry, asker.names):
+            apps[app].append(note)
+    await services.budget_notes.note_status(folded(everything), {app: folded(notes) for app, notes in apps.items()}, at)

@@ -1,0 +1,120 @@
+"""A budget and what was used of it -> its state, the thresholds that are crossed, and the status of an app. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from budgets.entry import BudgetEntry
+from budgets.periods import Period
+from budgets.projection import Method
+from models.event import parse_rfc3339
+from prices.price import decimal_text
+
+State = Literal["within", "exceeded", "unknown"]
+MAX_FOLDED: Final = 16
+"""Budgets that the status of an app tells of, those that decide first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was used in a period, in the budget's unit: None if nothing of it has a price. What no price covers is
+    beside it (0 if the unit is tokens), and so are calls that reported no usage."""
+
+    amount: Decimal | None
+    unpriced_tokens: int = 0
+    unpriced_audio_seconds: Decimal = Decimal(0)
+    calls: int = 0
+    calls_without_usage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the timer found of a budget's period at `as_of`. `fault` is why it could not be evaluated."""
+
+    budget_id: str
+    version: int
+    period: Period
+    as_of: datetime
+    used: Used | None
+    projected: Decimal | None = None
+    method: Method | None = None
+    fault: str | None = None
+
+
+def crossed(budget: BudgetEntry, used: Used) -> list[int]:
+    """The thresholds, in percent, that are reached."""
+    if used.amount is None:
+        return []
+    return [threshold for threshold in budget.thresholds if used.amount * 100 >= budget.limit * threshold]
+
+
+def state_of(budget: BudgetEntry, used: Used | None) -> State:
+    """Exceeded is what has reached its limit. Without a price, or without an evaluation, nothing is known."""
+    if used is None or used.amount is None:
+        return "unknown"
+    return "exceeded" if used.amount >= budget.limit else "within"
+
+
+def shown_evaluation(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
+    """As answers show it, and as the timer notes it."""
+    used, end = found.used, found.period.end
+    amount = used.amount if used else None
+    return {
+        "version": found.version,
+        "as_of": _text(found.as_of),
+        "period_start": _text(found.period.start),
+        "period_end": _text(end),
+        "days_left": round(max((end - found.as_of).total_seconds(), 0) / 86_400, 2),
+        "state": state_of(budget, used),
+        "actual": None if amount is None else decimal_text(amount),
+        "percent": None if amount is None else float(round(amount * 100 / budget.limit, 2)),
+        "projected": None if found.projected is None else decimal_text(found.projected),
+        "projection": found.method,
+        "unpriced_tokens": used.unpriced_tokens if used else 0,
+        "unpriced_audio_seconds": float(used.unpriced_audio_seconds) if used else 0.0,
+        "calls": used.calls if used else 0,
+        "calls_without_usage": used.calls_without_usage if used else 0,
+        "fault": found.fault,
+    }
+
+
+def noted_for_apps(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
+    """What the status of an app tells of a budget that covers it."""
+    shown = shown_evaluation(found, budget)
+    covers = "app" if budget.app is not None else "cost_center" if budget.cost_center is not None else "everything"
+    return {
+        "id": found.budget_id,
+        "covers": covers,
+        "model": budget.model,
+        "unit": budget.unit,
+        "limit": decimal_text(budget.limit),
+        **{name: shown[name] for name in ("version", "state", "actual", "percent", "period_start", "period_end")},
+    }
+
+
+def folded(notes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The few that are kept for an app: those that decide, exceeded ones first, those that last longest first."""
+    ordered = sorted(notes, key=lambda each: each["id"])
+    ordered.sort(key=lambda each: each["period_end"], reverse=True)
+    ordered.sort(key=lambda each: (each["model"] is not None, each["state"] != "exceeded", -(each["percent"] or 0)))
+    return ordered[:MAX_FOLDED]
+
+
+def status_of(notes: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str | None]:
+    """Of an app: whether it is within all budgets that cover it, and until when it is not. A budget of one model does
+    not decide about the app, and one whose period ended since it was looked at is not known."""
+    deciding = [note for note in notes if note["model"] is None]
+    lasting = [note for note in deciding if now < parse_rfc3339(note["period_end"])]
+    exceeded = [note["period_end"] for note in lasting if note["state"] == "exceeded"]
+    if exceeded:
+        return "exceeded", max(exceeded)
+    if not deciding:
+        return "no_budget", None
+    known = len(lasting) == len(deciding) and all(note["state"] == "within" for note in lasting)
+    return ("within" if known else "unknown"), None
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,316 @@
+"""alerts.deliver: each alert reaches its receiver, whatever fails between, and gives up in the end."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import alerts.deliver
+import alerts.send
+from alerts.deliver import LONGEST_WAIT, MAX_ATTEMPTS, DeliverReport, deliver, wait_after
+from alerts.send import Answer
+from ledger.alerts import Alerts, Stored
+from models.alert import Alert
+from models.errors import StoreUnavailable
+from pipeline import purge
+from services import Services
+from tests.alerts.conftest import SECRET, Build
+from tests.alerts.receiver import Receiver
+from tests.ledger.test_alerts import EVER, alert
+from tests.support.events import NOON
+from tests.support.faulty import FaultyStore, at, never
+from tests.support.ledger import no_wait
+from tests.support.metrics import Meter
+
+DELIVERED, AGAIN, FAILED = DeliverReport(delivered=1), DeliverReport(again=1), DeliverReport(failed=1)
+LATER = timedelta(hours=7)
+"""Longer than any wait."""
+
+
+async def run(services: Services, now: datetime = NOON) -> DeliverReport:
+    return await deliver(services, now=lambda: now)
+
+
+async def only(services: Services) -> Stored:
+    [found] = (await services.alerts.page(EVER, 10)).alerts
+    return found
+
+
+def told(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(each.message) for each in caplog.records if each.name == "usage_collector.alerts"]
+    return [line for line in lines if line["event"] == event]
+
+
+async def test_it_is_sent_once_and_signed(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    raised = alert(webhook=receiver.url)
+    await services.alerts.raise_once(raised)
+    assert await run(services) == DELIVERED
+    assert await run(services, NOON + LATER) == DeliverReport()
+    [got] = receiver.got
+    event = json.loads(got.body)
+    assert (event["id"], event["source"], event["data"]["threshold"]) == (raised.id, "/api/alerts", 80)
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    signed = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode() + got.body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert got.headers["webhook-signature"] == f"v1,{expected}"
+    assert got.headers["webhook-timestamp"] == str(int(NOON.timestamp()))
+    found = await only(services)
+    assert (found.delivery.state, found.delivery.attempts, found.delivery.answer) == ("delivered", 1, "status 200")
+
+
+@pytest.mark.parametrize("form", ["teams", "slack"])
+async def test_other_receivers_get_what_they_read(make: Build, receiver: Receiver, form: Any) -> None:
+    services = await make()
+    await services.alerts.raise_once(alert(webhook=receiver.url, format=form))
+    assert await run(services) == DELIVERED
+    assert set(json.loads(receiver.got[0].body)) >= ({"attachments"} if form == "teams" else {"blocks"})
+
+
+async def test_what_has_no_receiver_is_told_in_log_and_metric_once(
+    make: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    services, meter = await make(), Meter()
+    services.telemetry = meter.telemetry
+    await services.alerts.raise_once(alert(webhook=None))
+    assert await run(services) == DeliverReport(logged=1)
+    assert await run(services, NOON + LATER) == DeliverReport()
+    [line] = told(caplog, "alert")
+    assert (line["id"], line["kind"], line["app"], line["threshold"]) == (alert().id, "budget", "a", 80)
+    assert meter.read() == {("usage_collector.alerts", frozenset({("usage_collector.kind", "budget")})): 1}
+    assert (await only(services)).delivery.state == "logged"
+
+
+async def test_a_receiver_that_fails_is_tried_again_later_and_told_of_once(
+    make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    services, meter = await make(), Meter()
+    services.telemetry = meter.telemetry
+    await services.alerts.raise_once(alert(webhook=receiver.url))
+    receiver.says(500)
+    assert await run(services) == AGAIN
+    assert await run(services, NOON + timedelta(seconds=50)) == DeliverReport()
+    receiver.says(200)
+    assert await run(services, NOON + timedelta(minutes=2)) == DELIVERED
+    first, second = receiver.got
+    assert first.body == second.body
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    assert len(told(caplog, "alert")) == 1
+    assert {dict(series[1]).get("usage_collector.outcome"): value for series, value in meter.read().items()} == {
+        None: 1,
+        "again": 1,
+        "delivered": 1,
+    }
+
+
+async def test_it_is_given_up_in_the_end_and_can_be_sent_again(
+    make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    services = await make()
+    await services.alerts.raise_once(alert(webhook=receiver.url))
+    receiver.says(404)
+    reports = [await run(services, NOON + number * LATER) for number in range(MAX_ATTEMPTS + 3)]
+    assert reports == [AGAIN] * (MAX_ATTEMPTS - 1) + [FAILED] + [DeliverReport()] * 3
+    assert len(receiver.got) == MAX_ATTEMPTS
+    found = await only(services)
+    assert (found.delivery.state, found.delivery.answer) == ("failed", "status 404")
+    [line] = told(caplog, "alert_failed")
+    assert line == {
+        "event": "alert_failed",
+        "id": alert().id,
+        "receiver": f"http://127.0.0.1:{receiver.port}/…",
+        "attempts": MAX_ATTEMPTS,
+        "answer": "status 404",
+    }
+    receiver.says(200)
+    now = NOON + timedelta(days=30)
+    assert await services.alerts.again(alert().id, now) is not None
+    assert await run(services, now) == DELIVERED
+    assert len(told(caplog, "alert")) == 1
+
+
+async def test_who_is_gone_is_not_tried_again(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    await services.alerts.raise_once(alert(webhook=receiver.url))
+    receiver.says(410)
+    assert await run(services) == FAILED
+
+
+async def test_no_secret_of_the_webhook_is_in_a_log(
+    make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.2)
+    caplog.set_level(logging.DEBUG)
+    services = await make()
+    for number, url in enumerate(
+        [receiver.url, "http://127.0.0.1:1/secret", "https://nowhere.invalid/secret", f"{receiver.url}&secret[=%zz"]
+    ):
+        await services.alerts.raise_once(alert(number, webhook=url))
+    receiver.hangs()
+    later = NOON + timedelta(minutes=1)
+    assert await run(services, later) == DeliverReport(again=4)
+    assert sorted(each.delivery.answer or "" for each in (await services.alerts.page(EVER, 10)).alerts) == [
+        "name not found",
+        "not connected",
+        "timed out",
+        "timed out",
+    ]
+    ours = [each for each in caplog.records if each.name.startswith(("usage_collector", "aiohttp"))]
+    assert not any("secret" in str(each.__dict__) for each in ours)
+
+
+async def test_a_webhook_that_may_not_be_called_any_more_is_not(make: Build, receiver: Receiver) -> None:
+    services = await make(ALERT_WEBHOOK_ALLOW_PRIVATE="0")
+    await services.alerts.raise_once(alert(0, webhook=receiver.url))
+    await services.alerts.raise_once(alert(1, webhook=f"https://localhost:{receiver.port}/"))
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(again=2)
+    found = (await services.alerts.page(EVER, 10)).alerts
+    assert [each.delivery.answer for each in found] == ["address not allowed"] * 2
+    assert receiver.got == []
+
+
+async def test_one_that_hangs_does_not_hold_up_the_others(
+    make: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.3)
+    services = await make()
+    receiver.hangs()
+    for number in range(12):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url if number < 4 else None))
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(logged=8, again=4)
+
+
+async def test_a_run_is_bounded_and_the_next_goes_on(
+    make: Build, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
+    services = await make()
+    for number in range(5):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url))
+    monkeypatch.setattr(alerts.deliver, "MAX_SECONDS", -1.0)
+    later = NOON + timedelta(minutes=1)
+    assert await run(services, later) == DeliverReport()
+    monkeypatch.setattr(alerts.deliver, "MAX_SECONDS", 40.0)
+    monkeypatch.setattr(alerts.deliver, "MAX_DUE", 3)
+    assert [await run(services, later), await run(services, later)] == [
+        DeliverReport(delivered=3),
+        DeliverReport(delivered=2),
+    ]
+
+
+# ------------------------------------------------------------------------------------ two at once, and death in between
+
+
+async def test_two_at_once_send_each_alert_once(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    for number in range(20):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url))
+    later = NOON + timedelta(minutes=1)
+    reports = await asyncio.gather(*(run(services, later) for _ in range(3)))
+    assert sum(report.delivered for report in reports) == 20
+    assert sorted(json.loads(got.body)["id"] for got in receiver.got) == sorted(
+        alert(number).id for number in range(20)
+    )
+
+
+async def test_death_between_sending_and_marking_sends_the_same_again(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    await services.alerts.raise_once(alert(webhook=receiver.url))
+    reached = asyncio.Event()
+    finish = services.alerts.finish
+
+    async def dies(*arguments: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    services.alerts.finish = dies  # type: ignore[method-assign,assignment]
+    dying = asyncio.create_task(run(services))
+    await reached.wait()
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    services.alerts.finish = finish  # type: ignore[method-assign]
+    assert await run(services, NOON + timedelta(seconds=90)) == DeliverReport()
+    assert await run(services, NOON + timedelta(minutes=2)) == DELIVERED
+    first, second = receiver.got
+    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+
+
+async def test_one_that_kills_every_process_is_given_up_without_another_try(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    await services.alerts.raise_once(alert(webhook=receiver.url))
+    for number in range(MAX_ATTEMPTS):
+        now = NOON + number * LATER
+        [due] = await services.alerts.due(now, 10)
+        assert await services.alerts.claim(due, now, now + timedelta(minutes=2)) is not None
+    assert await run(services, NOON + MAX_ATTEMPTS * LATER) == FAILED
+    assert receiver.got == []
+    assert (await only(services)).delivery.answer == "never finished"
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_fault_at_any_request_to_the_tables_loses_nothing(
+    make: Build, receiver: Receiver, number: int, answered: bool
+) -> None:
+    services = await make()
+    whole = services.alerts
+    await whole.raise_once(alert(webhook=receiver.url))
+    faults = (never, at(number)) if answered else (at(number), never)
+    services.alerts = Alerts(FaultyStore(whole._store, *faults), no_wait)
+    await run(services)
+    services.alerts = whole
+    await run(services, NOON + LATER)
+    assert (await only(services)).delivery.state == "delivered"
+    assert 1 <= len(receiver.got) <= 2
+    assert len({got.body for got in receiver.got}) == 1
+
+
+async def test_tables_that_stay_away_are_an_error_and_the_next_run_sends(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    whole = services.alerts
+    await whole.raise_once(alert(webhook=receiver.url))
+    services.alerts = Alerts(FaultyStore(whole._store, at(*range(3, 50))), no_wait)
+    with pytest.raises(StoreUnavailable):
+        await run(services)
+    services.alerts = whole
+    assert await run(services, NOON + LATER) == DELIVERED
+
+
+# ---------------------------------------------------------------------------------------------------------------- waits
+
+
+@given(st.integers(1, MAX_ATTEMPTS - 1), st.none() | st.integers(0, 10**6))
+def test_waits_grow_are_bounded_and_heed_the_receiver(attempts: int, asked: int | None) -> None:
+    wait = wait_after(attempts, Answer(503, retry_after=asked))
+    assert wait is not None
+    assert timedelta(minutes=1) <= wait <= LONGEST_WAIT
+    assert wait >= min(timedelta(seconds=asked or 0), LONGEST_WAIT, timedelta(minutes=2**attempts) / 2)
+
+
+def test_all_attempts_take_about_a_day() -> None:
+    waits = [wait_after(number, Answer(500)) for number in range(1, MAX_ATTEMPTS + 1)]
+    assert waits[-1] is None
+    total = sum((wait for wait in waits if wait), timedelta())
+    assert timedelta(hours=13) <= total <= timedelta(hours=27)
+
+
+def test_an_alert_needs_no_more_than_its_id_and_time() -> None:
+    assert replace(alert(), webhook=None).digest == Alert(alert().id, "test", NOON).digest
+
+
+async def test_the_timer_that_purges_forgets_old_alerts(make: Build) -> None:
+    services = await make(ALERT_RETENTION_DAYS="62")
+    for number in (0, 10):
+        await services.alerts.raise_once(alert(number, webhook=None))
+    await purge(services, now=lambda: NOON + timedelta(days=62, seconds=5))
+    assert [each.alert for each in (await services.alerts.page(EVER, 10)).alerts] == [alert(10, webhook=None)]

@@ -1,0 +1,179 @@
+"""/api/budgets: entering, reading and deleting them, and who sees what."""
+
+from typing import Any
+
+import pytest
+
+import budgets.status
+from budgets.evaluate import evaluate
+from tests.api.asked import Reply, ask, ask_one
+from tests.api.conftest import Configure
+from tests.support.principals import SIGN_IN, signed_in
+
+GOOD: dict[str, Any] = {"app": "search", "period": "month", "unit": "USD", "limit": "2500.50"}
+HOOK = "https://hooks.example.com/services/T0/secret"
+SHOWN = {
+    **GOOD,
+    "limit": "2500.5",
+    "cost_center": None,
+    "model": None,
+    "tz": "UTC",
+    "thresholds": [50, 80, 100],
+    "webhook": None,
+    "format": "cloudevents",
+}
+
+
+async def budget(name: str, method: str = "GET", body: object = None, query: str = "", **headers: str) -> Reply:
+    sent = {header.replace("_", "-"): value for header, value in headers.items()}
+    return await ask_one("budget", "budgets", "id", name, query, method=method, body=body, headers=sent)
+
+
+class TestEntering:
+    async def test_what_is_entered_is_shown_with_all_its_members_and_can_be_sent_back(
+        self, configure: Configure
+    ) -> None:
+        await configure()
+        made = await budget("search-month", "PUT", GOOD)
+        assert (made.status, made.headers["ETag"]) == (201, '"1"')
+        assert made.json == {"id": "search-month", "version": 1, "edited_at": made.json["edited_at"], **SHOWN}
+        read = await budget("search-month")
+        assert (read.status, read.headers["ETag"]) == (200, '"1"')
+        assert read.json == {**made.json, "status": None, "history": [made.json]}
+        assert (await ask("budgets")).json == {"budgets": [{**made.json, "status": None}]}
+        again = await budget("search-month", "PUT", SHOWN, if_match='"7"')
+        assert (again.status, again.json) == (200, made.json)
+
+    async def test_an_editor_who_read_an_old_version_overwrites_nothing(self, configure: Configure) -> None:
+        await configure()
+        assert (await budget("a", "PUT", GOOD, if_match="*")).error["parameter"] == "If-Match"
+        await budget("a", "PUT", GOOD, if_none_match="*")
+        assert (await budget("a", "PUT", GOOD | {"limit": 7}, if_none_match="*")).status == 412
+        second = await budget("a", "PUT", GOOD | {"limit": 7}, if_match='"1"')
+        assert (second.status, second.headers["ETag"], second.json["limit"]) == (200, '"2"', "7")
+        for method in ("PUT", "DELETE"):
+            refused = await budget("a", method, GOOD | {"limit": 8}, if_match='"1"')
+            assert (refused.status, refused.error["code"]) == (412, "precondition_failed")
+        assert (await budget("a")).json["limit"] == "7"
+
+    async def test_one_that_is_deleted_is_gone_and_its_numbers_go_on(self, configure: Configure) -> None:
+        await configure()
+        await budget("a", "PUT", GOOD)
+        gone = await budget("a", "DELETE", if_match='"1"')
+        assert (gone.status, gone.json["version"], gone.json["limit"]) == (200, 1, "2500.5")
+        for method in ("GET", "DELETE"):
+            assert ((reply := await budget("a", method)).status, reply.error["code"]) == (404, "not_found")
+        assert (await ask("budgets")).json == {"budgets": []}
+        assert (await budget("a", "PUT", GOOD, if_match="*")).status == 412
+        anew = await budget("a", "PUT", GOOD, if_none_match="*")
+        assert (anew.status, anew.json["version"]) == (201, 3)
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"period": "week"}, "period"),
+            ({"period": None}, "period"),
+            ({"unit": "EUR"}, "unit"),
+            ({"limit": 0}, "limit"),
+            ({"limit": -1}, "limit"),
+            ({"limit": 2.5}, "limit"),
+            ({"limit": "1e3"}, "limit"),
+            ({"limit": True}, "limit"),
+            ({"unit": "tokens", "limit": "2.5"}, "limit"),
+            ({"limit": 10**16}, "limit"),
+            ({"thresholds": []}, "thresholds"),
+            ({"thresholds": [0]}, "thresholds.0"),
+            ({"thresholds": [50, 1001]}, "thresholds.1"),
+            ({"thresholds": [50, 50]}, "thresholds"),
+            ({"thresholds": ["50"]}, "thresholds.0"),
+            ({"thresholds": list(range(1, 12))}, "thresholds"),
+            ({"thresholds": 50}, "thresholds"),
+            ({"tz": "Mars/Olympus"}, "tz"),
+            ({"cost_center": "4711"}, "cost_center"),
+            ({"app": ""}, "app"),
+            ({"app": "é" * 200}, "app"),
+            ({"model": 4}, "model"),
+            ({"format": "email"}, "format"),
+            ({"webhook": "http://example.com/hook"}, "webhook"),
+            ({"webhook": "https://ann:secret@example.com/hook"}, "webhook"),
+            ({"webhook": "https:///hook"}, "webhook"),
+            ({"webhook": "https://127.0.0.1/hook"}, "webhook"),
+            ({"webhook": "https://example.com/" + "x" * 2048}, "webhook"),
+            ({"webhook": "ftp://example.com"}, "webhook"),
+            ({"colour": "red"}, "colour"),
+        ],
+    )
+    async def test_a_mistake_is_named_and_nothing_is_kept(
+        self, configure: Configure, change: dict[str, Any], field: str
+    ) -> None:
+        await configure()
+        reply = await budget("a", "PUT", GOOD | change)
+        assert (reply.status, reply.error["code"], reply.error["parameter"]) == (400, "invalid_body", field)
+        assert "secret" not in reply.text
+        assert (await budget("a")).status == 404
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b" " * 70_000])
+    async def test_a_body_that_is_no_object_is_refused(self, configure: Configure, body: bytes) -> None:
+        await configure()
+        assert (await budget("a", "PUT", body)).status in (400, 413)
+
+    @pytest.mark.parametrize("name", ["status", "a b", "a/b", "é", "x" * 65])
+    async def test_an_id_is_plain_and_no_endpoints_name(self, configure: Configure, name: str) -> None:
+        await configure()
+        for method in ("GET", "PUT", "DELETE"):
+            reply = await budget(name, method, GOOD)
+            assert (reply.status, reply.error["parameter"]) == (400, "id")
+
+    async def test_private_webhooks_are_the_operators_choice(self, configure: Configure) -> None:
+        await configure(ALERT_WEBHOOK_ALLOW_PRIVATE="1")
+        for url in ("http://127.0.0.1:8080/hook", "https://10.0.0.1/hook"):
+            assert (await budget("a", "PUT", GOOD | {"webhook": url})).json["webhook"] == url
+
+
+class TestSeeing:
+    async def test_a_webhook_is_shown_to_those_only_who_may_edit_it(self, configure: Configure) -> None:
+        await configure(**SIGN_IN)
+        admin = signed_in("Usage.Admin")
+        await ask_one("budget", "budgets", "id", "a", method="PUT", body=GOOD | {"webhook": HOOK}, headers=admin)
+        for headers in (admin, signed_in("Usage.Read.All"), signed_in(app="search")):
+            one = await ask_one("budget", "budgets", "id", "a", headers=headers)
+            every = await ask("budgets", headers=headers)
+            for shown in (one.json, *one.json["history"], *every.json["budgets"]):
+                assert shown["webhook"] == (HOOK if headers is admin else None)
+            assert ("secret" in one.text + every.text) == (headers is admin)
+
+    async def test_others_see_the_budgets_of_their_own_apps_only(self, configure: Configure) -> None:
+        await configure(**SIGN_IN)
+        admin, own = signed_in("Usage.Admin"), signed_in(app="search")
+        scopes = {"own": "search", "other": "shop", "everything": None}
+        for name, app in scopes.items():
+            body = GOOD | {"app": app, "thresholds": [1]}
+            await ask_one("budget", "budgets", "id", name, method="PUT", body=body, headers=admin)
+        center = GOOD | {"app": None, "cost_center": "4711"}
+        await ask_one("budget", "budgets", "id", "center", method="PUT", body=center, headers=admin)
+        assert [each["id"] for each in (await ask("budgets", headers=own)).json["budgets"]] == ["own"]
+        for name in ("other", "everything", "center", "nothing"):
+            assert (await ask_one("budget", "budgets", "id", name, headers=own)).status == 404
+        # and of a budget that was another's before, not that version
+        moved = GOOD | {"app": "search"}
+        await ask_one("budget", "budgets", "id", "other", method="PUT", body=moved, headers=admin)
+        shown = (await ask_one("budget", "budgets", "id", "other", headers=own)).json
+        assert [each["version"] for each in shown["history"]] == [2]
+
+
+class TestStatus:
+    async def test_an_app_is_asked_for(self, configure: Configure) -> None:
+        await configure()
+        for query in ("", "app=", "app=a&app=b", "apps=a"):
+            reply = await ask("budget_status", query)
+            assert (reply.status, reply.error["parameter"]) == (400, "apps" if query == "apps=a" else "app")
+
+    async def test_without_a_run_nothing_is_known_and_without_budgets_there_is_none(self, configure: Configure) -> None:
+        found = await configure()
+        first = (await ask("budget_status", "app=search")).json
+        assert (first["state"], first["as_of"], first["age_seconds"]) == ("no_budget", None, None)
+        await evaluate(found)
+        budgets.status._everything.clear()
+        second = (await ask("budget_status", "app=search")).json
+        assert (second["state"], second["budgets"]) == ("no_budget", [])
+        assert 0 <= second["age_seconds"] < 60

@@ -1,0 +1,145 @@
+"""Whatever fails, and however often and late the timer runs: every alert once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from budgets import evaluate as evaluating
+from budgets.status import status
+from ledger.alerts import Alerts
+from ledger.budgets import BudgetNotes
+from ledger.versions import Versions
+from local.azurite import Azurite
+from models.errors import StoreUnavailable
+from services import Services
+from tests.budgets.evaluating import DAY, app, at, enter, raised, run, state, used
+from tests.queries.filled import fill
+from tests.support.events import usage_event
+from tests.support.faulty import FaultyStore
+from tests.support.faulty import at as fault_at
+from tests.support.ledger import no_wait
+
+
+async def test_one_faulty_budget_does_not_stop_the_others(azurite: Azurite, caplog: pytest.LogCaptureFixture) -> None:
+    """One that nobody can read, and one whose question is beyond the bounds: its edges lie inside of hours."""
+    async with app(azurite, QUERY_MAX_CALLS="100", CALL_RETENTION_DAYS="1") as services:
+        await enter(services, "good", thresholds=[50])
+        await enter(services, "kolkata", tz="Asia/Kolkata", period="month")
+        await services.budgets.edit("broken", lambda _: {"period": "never"}, at("2024-01-01"))
+        await used(services, 600, f"{DAY}T10:00")
+        report = await run(services, f"{DAY}T12:00")
+        assert (report.budgets, report.failed, report.raised) == (2, 1, 1)
+        found = await state(services, "kolkata")
+        assert (found["state"], found["fault"], found["actual"]) == ("unknown", "calls_not_kept", None)
+        assert "budget broken cannot be read" in caplog.text
+
+
+async def test_where_a_shared_read_is_too_much_each_budget_is_asked_for_alone(azurite: Azurite) -> None:
+    async with app(azurite, QUERY_MAX_REQUESTS="100") as services:
+        await fill(
+            services,
+            [
+                (usage_event(request_id=f"{n}", app_id=f"app-{n}", timestamp=f"{DAY}T10:00:00Z"), "0")
+                for n in range(101)
+            ],
+        )
+        await enter(services, "everything")
+        await enter(services, "one", app="app-7", thresholds=[1])
+        report = await run(services, f"{DAY}T12:00")
+        assert (report.failed, report.raised) == (1, 1)
+        assert (await state(services, "everything"))["fault"] == "too_much_to_read"
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["before", "after"])
+async def test_killed_at_any_request_nothing_is_lost_or_doubled(azurite: Azurite, lost: bool) -> None:
+    """The run ends at request n of the tables it writes; the next one, which finds it so, does the rest."""
+    number, ended = 0, True
+    async with app(azurite) as services:
+        while ended:
+            number += 1
+            a, b, name = f"a{number}", f"b{number}", f"app-{number}"
+            await enter(services, a, app=name, thresholds=[50, 100])
+            await enter(services, b, app=name, thresholds=[10])
+            await used(services, 600, f"{DAY}T10:00", app_id=name)
+            ended = await _ends_at(services, number, lost)
+            await used(services, 600, f"{DAY}T11:00", app_id=name)
+            await run(services, f"{DAY}T12:00")
+            alerts = [alert for alert in await raised(services) if alert[:-3].startswith((f"{a}/", f"{b}/"))]
+            assert alerts == [f"{a}/1/{DAY}/100", f"{a}/1/{DAY}/50", f"{b}/1/{DAY}/10"]
+            assert (await state(services, a))["actual"] == "1200"
+            for each in (a, b):
+                await services.budgets.edit(each, lambda _: {}, at(f"{DAY}T12:01"))
+    assert number > 6
+
+
+async def test_runs_that_overlap_fire_once(azurite: Azurite) -> None:
+    async with app(azurite) as services:
+        await enter(services, "a", thresholds=[10, 50, 100])
+        await enter(services, "b", app="search", thresholds=[10])
+        await used(services, 600, f"{DAY}T10:00")
+        reports = await asyncio.gather(*(run(services, f"{DAY}T12:0{minute}") for minute in (0, 1, 1, 5)))
+        assert sum(report.raised for report in reports) == 3
+        assert await raised(services) == [f"a/1/{DAY}/10", f"a/1/{DAY}/50", f"b/1/{DAY}/10"]
+
+
+async def test_a_run_that_takes_too_long_says_so_and_the_next_one_misses_nothing(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app(azurite) as services:
+        await enter(services, "a", edited=DAY, thresholds=[50])
+        await enter(services, "b", edited=DAY, app="search", thresholds=[50])
+        await used(services, 600, f"{DAY}T10:00")
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluating, "MEASURE_SECONDS", 0)
+            report = await run(services, f"{DAY}T23:59")
+        assert (report.failed, report.raised) == (2, 0)
+        assert (await state(services, "a"))["fault"] == "too_slow"
+        assert (await status(services, "search", True, True, at(f"{DAY}T23:59")))["state"] == "unknown"
+        assert (await run(services, "2024-03-03T12:00")).failed == 0
+        assert await raised(services) == [f"a/1/{DAY}/50", f"b/1/{DAY}/50"]
+
+
+async def test_if_the_tables_do_not_answer_the_run_fails(azurite: Azurite) -> None:
+    async with app(azurite) as services:
+        await enter(services, "a")
+        faulty = FaultyStore(services.alerts._store, fault_at(*range(1, 100)))
+        services.alerts = Alerts(faulty, sleep=no_wait)
+        await used(services, 600, f"{DAY}T10:00")
+        with pytest.raises(StoreUnavailable):
+            await run(services, f"{DAY}T12:00")
+        assert await state(services, "a") is None
+
+
+class Killed(BaseException):
+    """The process ends."""
+
+
+async def _ends_at(services: Services, number: int, lost: bool) -> bool:
+    """A run that is killed at the request of this number, over all tables that it writes; before it is sent, or when
+    it was done. False if there is no such request."""
+    count = 0
+
+    def kill(_: int) -> None:
+        nonlocal count
+        count += 1
+        if count == number:
+            raise Killed
+
+    def never(_: int) -> None:
+        """No fault."""
+
+    def faulty(store: Any) -> Any:
+        return FaultyStore(store, *((never, kill) if lost else (kill,)))
+
+    kept = services.budgets, services.alerts, services.budget_notes
+    services.budgets = Versions(faulty(kept[0]._store), "budgets")
+    services.alerts = Alerts(faulty(kept[1]._store))
+    services.budget_notes = BudgetNotes(faulty(kept[2]._store))
+    try:
+        await run(services, f"{DAY}T10:30")
+    except (Killed, BaseExceptionGroup):  # which holds nothing else: other errors are no groups
+        return True
+    finally:
+        services.budgets, services.alerts, services.budget_notes = kept
+    return False
