@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Reversible
 from decimal import Decimal
 from functools import reduce
+from itertools import takewhile
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -149,9 +150,9 @@ _ANSWERS: Final = (("candidates", "finishReason"), ("choices", "finish_reason"))
 
 
 def _all_finished(last: Mapping[str, Any], chunks: Reversible[bytes], answers: str, end: str) -> bool:
-    """By the chunks that are there as a whole, and `last`."""
+    """By the chunks before `last` that are there as a whole, and `last`: what comes after it may be cut."""
     finished: dict[str, bool] = {}
-    for chunk in (*map(loads, chunks), last):
+    for chunk in (*takewhile(lambda chunk: chunk != last, map(loads, chunks)), last):
         choices = chunk.get(answers) if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):

@@ -496,6 +496,17 @@ def test_a_stream_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
     whole_or_nothing(body[cut:], is_tail=True, truth=truth, model=model)
 
 
+def test_a_choice_that_ends_after_the_cut_usage_does_not_make_the_usage_before_it_whole() -> None:
+    going = [
+        {"choices": [{"index": n, "finish_reason": end}], "usage": counts(9, n)} for n, end in ((0, "stop"), (1, None))
+    ]
+    body = json.dumps([*going, {"choices": [{"index": 1, "finish_reason": "stop"}], "usage": counts(9, 2)}]).encode()
+    truth, model = read(body.decode())
+    assert truth is not None
+    for cut in range(1, len(body)):
+        whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
+
+
 def test_first_of_several_anthropic_deltas_is_not_the_whole() -> None:
     """Deltas are running totals ("one or more message_delta events"): only one that ends the message tells all."""
     start = {"input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 1}
