@@ -27,7 +27,7 @@ from api import (
 )
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
-from models.errors import QueryError, SettingsError, StoreUnavailable
+from models.errors import QueryError, SettingsError, StoreUnavailable, TablesOfAnotherVersion
 
 log = logging.getLogger("usage_collector.api")
 
@@ -65,6 +65,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "dashboard": dashboard.page,
     "dashboard_file": dashboard.file,
 }
+WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs"})
+"""These do not read the tables, or tell themselves whether they can be read."""
 
 
 async def answer(
@@ -90,7 +92,11 @@ async def _answer(
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
         request = Request(_parameters(url, parts.values()), headers, body, named, method)
-        return await ENDPOINTS[endpoint](await access.admitted(endpoint, request))
+        admitted = await access.admitted(endpoint, request)
+        if endpoint not in WITHOUT_TABLES:
+            with suppress(StoreError):  # the endpoint itself says what it can without the tables
+                await services.get().schema.check()
+        return await ENDPOINTS[endpoint](admitted)
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
@@ -98,6 +104,9 @@ async def _answer(
         return error_response(
             QueryError("misconfigured", "the app's settings have faults; its log lists them", None, 500)
         )
+    except TablesOfAnotherVersion as error:
+        log.error("%s: %s", endpoint, error)
+        return error_response(QueryError("unknown_schema_version", str(error), None, 503))
     except (StoreError, StoreUnavailable) as error:
         log.error("%s: %s", endpoint, error)
         return error_response(QueryError("storage_unavailable", "the tables do not answer; try again", None, 503))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import services
-from commands import redrive, replay, verify
+from commands import export, forget, import_tables, migrate, redrive, replay, verify
 from hub_state import HubUnavailable
 from ledger.store import StoreError
 from models.errors import SettingsError, StoreUnavailable
@@ -25,7 +25,15 @@ class Command(Protocol):
     async def run(self, arguments: argparse.Namespace, found: services.Services) -> int: ...
 
 
-COMMANDS: Mapping[str, Command] = {"verify": verify, "redrive": redrive, "replay": replay}
+COMMANDS: Mapping[str, Command] = {
+    "verify": verify,
+    "redrive": redrive,
+    "replay": replay,
+    "export": export,
+    "import": import_tables,
+    "forget": forget,
+    "migrate": migrate,
+}
 
 
 def main(words: list[str]) -> int:

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
     """Returns 1 if there is any difference. Raises ValueError for a month that is none."""
+    await found.schema.check()
     moment = now()
     kept_since = moment - timedelta(days=found.settings.call_retention_days)
     differing = calls = aggregates = 0

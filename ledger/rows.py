@@ -32,6 +32,8 @@ from models.usage import Estimate, Usage
 
 TABLE: Final = "usage"
 COMMIT_ID: Final = "commit_id"
+FIRST_DIMENSIONS: Final = "deployment,operation,product"
+"""What call rows of schema version 1, which do not say it, are mostly summed by."""
 
 
 _INT64: Final = EdmType.INT64
@@ -146,6 +148,11 @@ def call_columns(call: Call) -> Entity:
     if call.estimate is not None:
         columns.update((name, _int64(count)) for name, count in call.estimate.sums().items())
     return columns
+
+
+def dimensions_of(columns: Mapping[str, Any]) -> list[str]:
+    """The dimensions that the sums of a call row tell apart."""
+    return [name for name in columns.get("dimensions", FIRST_DIMENSIONS).split(",") if name]
 
 
 def call_of(columns: Mapping[str, Any]) -> Call:

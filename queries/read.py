@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ledger.directory import Directory
-from ledger.rows import as_aggregate, call_of, partition_keys
+from ledger.rows import as_aggregate, call_of, dimensions_of, partition_keys
 from ledger.store import Entity, Store
 from models.errors import QueryError
 from queries.question import UsageQuery
@@ -91,7 +91,7 @@ class UsageReader:
                     raise _too_much(f"the rows of more than {self._bounds.max_calls} calls")
                 call = call_of(row.columns)
                 if call.stage != "moved":
-                    take(app, as_aggregate(call, row.columns["dimensions"]))
+                    take(app, as_aggregate(call, ",".join(dimensions_of(row.columns))))
 
         await each(requests, one, self._concurrency)
         return Taken(rows, newest)

@@ -102,6 +102,14 @@ class Lag(Answer):
     seconds: float | None
 
 
+class SchemaVersions(Answer):
+    """The oldest and the newest version of the tables' rows, and the newest that the app knows."""
+
+    newest: int
+    oldest: int
+    app: int
+
+
 class HealthAnswer(Answer):
     """How each part is. What follows is there with `deep=1`."""
 
@@ -109,3 +117,4 @@ class HealthAnswer(Answer):
     parts: dict[str, str]
     lag: tuple[Lag, ...] = ()
     oldest_pending_seconds: Annotated[float | None, Field(description="Null if no call waits.")] = None
+    schema_versions: Annotated[SchemaVersions | None, Field(description="Null if none is noted yet.")] = None

@@ -11,7 +11,7 @@ from local.azurite import Azurite
 from models.origin import RawEvent
 from pipeline import ingest
 from services import Services
-from tests.support.events import raw_event
+from tests.support.events import NOON, raw_event
 
 EXTRA_DIMENSIONS = ("deployment", "product", "stream", "status")
 
@@ -33,7 +33,8 @@ async def fill(services: Services, records: Iterable[tuple[dict[str, Any], str]]
     batches: dict[str, list[RawEvent]] = defaultdict(list)
     times: list[datetime] = []
     for number, (record, partition) in enumerate(records):
-        batches[partition].append(raw_event(record, partition=partition, sequence_number=number))
-        times.append(datetime.fromisoformat(record["timestamp"]))
+        times.append(time := datetime.fromisoformat(record["timestamp"]))
+        enqueued = time if time > NOON else None  # else it would lie in the future for the hub
+        batches[partition].append(raw_event(record, partition=partition, sequence_number=number, enqueued=enqueued))
     reports = await asyncio.gather(*(ingest(batch, services, now=lambda: max(times)) for batch in batches.values()))
     assert all(report is not None and report.counted == report.received for report in reports), reports
