@@ -533,6 +533,18 @@ def test_a_tail_of_vllms_whole_answer_has_its_usage() -> None:
     assert read(tail, is_tail=True)[0] == Usage(3, 2, 5)
 
 
+def test_a_choice_that_ends_after_the_cut_usage_does_not_make_the_usage_before_it_whole() -> None:
+    going = [
+        {"choices": [{"index": index, "finish_reason": end}], "usage": counts(9, number)}
+        for number, (index, end) in enumerate(((0, None), (1, None), (0, "stop"), (1, None)))
+    ]
+    body = json.dumps([*going, {"choices": [{"index": 1, "finish_reason": "stop"}], "usage": counts(9, 4)}]).encode()
+    truth, model = read(body.decode())
+    assert truth is not None
+    for cut in range(1, len(body)):
+        whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
+
+
 def test_first_of_several_anthropic_deltas_is_not_the_whole() -> None:
     """Deltas are running totals ("one or more message_delta events"): only one that ends the message tells all."""
     start = {"input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 1}
