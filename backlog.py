@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from hub_state import HubUnavailable, PartitionState
 from ledger.progress import Reached
+from ledger.schema import SchemaVersions
 from ledger.store import StoreError
 from ledger.waiting import oldest_waiting, take_away_done
 from memo import Memo
@@ -43,11 +44,13 @@ class PartitionLag(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """`parts` are those that were asked, with True for those that answered. `lags` has the partitions of the hubs that
-    answered, and none if the tables did not. `oldest_pending` in seconds, None if no call waits."""
+    answered, and none if the tables did not. `oldest_pending` in seconds, None if no call waits. `schema` is None
+    also if no version is noted."""
 
     parts: Mapping[str, bool]
     lags: Sequence[PartitionLag]
     oldest_pending: float | None
+    schema: SchemaVersions | None = None
 
 
 def hubs_of(services: Services) -> dict[str, str]:
@@ -77,18 +80,22 @@ async def look(services: Services) -> Backlog:
         for hub, found in zip(hubs.values(), states, strict=True)
         for state in found or ()
     ]
-    return Backlog(parts, lags, _age(tables.oldest, time) if tables.oldest else None)
+    return Backlog(parts, lags, _age(tables.oldest, time) if tables.oldest else None, tables.schema)
 
 
 class _Tables(NamedTuple):
-    """What the tables tell: how far each partition is counted, and when the call came that waits longest."""
+    """What the tables tell: how far each partition is counted, when the call came that waits longest, and which
+    versions their rows have."""
 
     reached: Mapping[tuple[str, str], Reached]
     oldest: datetime | None
+    schema: SchemaVersions | None
 
 
 async def _tables(services: Services) -> _Tables:
-    return _Tables(*await asyncio.gather(services.progress.reached(), oldest_waiting(services.pending)))
+    return _Tables(
+        *await asyncio.gather(services.progress.reached(), oldest_waiting(services.pending), services.schema.found())
+    )
 
 
 async def _answer(part: str, asked: Awaitable[T]) -> T | None:

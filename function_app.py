@@ -79,9 +79,9 @@ async def settle_pending(timer: func.TimerRequest, context: func.Context) -> Non
 
 
 @app.function_name("deliver_alerts")
-@app.timer_trigger(arg_name="timer", schedule="30 * * * * *")
+@app.timer_trigger(arg_name="timer", schedule="45 * * * * *")
 async def deliver_alerts(timer: func.TimerRequest, context: func.Context) -> None:
-    """Every minute: send the alerts that are due (docs/alerts.md)."""
+    """Every minute, a little after budgets were evaluated: send the alerts that are due (docs/alerts.md)."""
     from alerts.deliver import deliver
     from services import get
 
@@ -108,165 +108,66 @@ async def evaluate_budgets(timer: func.TimerRequest, context: func.Context) -> N
     await evaluate(get(), context.invocation_id)
 
 
-@app.function_name("usage")
-@app.route("usage", methods=["GET"])
-async def usage(req: func.HttpRequest) -> func.HttpResponse:
-    """Token totals: docs/api.md."""
-    return await _answer("usage", req)
+@app.function_name("find_anomalies")
+@app.timer_trigger(arg_name="timer", schedule="0 10 * * * *")
+async def find_anomalies(timer: func.TimerRequest, context: func.Context) -> None:
+    """Every hour: alerts for apps that use far more than they usually do."""
+    from alerts.anomalies import find_anomalies
+    from services import get
+
+    await find_anomalies(get(), context.invocation_id)
 
 
-@app.function_name("openai_completions")
-@app.route("v1/organization/usage/completions", methods=["GET"])
-async def openai_completions(req: func.HttpRequest) -> func.HttpResponse:
-    """Usage as OpenAI's clients ask for it: docs/openai-usage-api.md."""
-    return await _answer("openai_completions", req)
+def _answers(endpoint: str, route: str, *methods: str, anonymous: bool = False) -> typing.Any:
+    """The function that answers requests to `/api/{route}` (GET without `methods`); api/endpoints.py says how."""
+
+    async def function(req: func.HttpRequest) -> func.HttpResponse:
+        return await _answer(endpoint, req)
+
+    level = func.AuthLevel.ANONYMOUS if anonymous else None
+    return app.function_name(endpoint)(app.route(route, methods=methods or ["GET"], auth_level=level)(function))
 
 
-@app.function_name("openai_embeddings")
-@app.route("v1/organization/usage/embeddings", methods=["GET"])
-async def openai_embeddings(req: func.HttpRequest) -> func.HttpResponse:
-    """The same of embeddings."""
-    return await _answer("openai_embeddings", req)
+usage = _answers("usage", "usage")
+openai_completions = _answers("openai_completions", "v1/organization/usage/completions")
+openai_embeddings = _answers("openai_embeddings", "v1/organization/usage/embeddings")
+openai_costs = _answers("openai_costs", "v1/organization/costs")
+calls = _answers("calls", "calls")
+call = _answers("call", "calls/{request_id}")
+apps = _answers("apps", "apps")
+models = _answers("models", "models")
+app_entry = _answers("app_entry", "apps/{app}", "GET", "PUT")
+model_entry = _answers("model_entry", "models/{deployment}", "GET", "PUT")
+prices = _answers("prices", "prices")
+price = _answers("price", "prices/{id}", "GET", "PUT", "DELETE")
+budgets = _answers("budgets", "budgets")
+budget = _answers("budget", "budgets/{id}", "GET", "PUT", "DELETE")
+budget_status = _answers("budget_status", "budgets/status")
+events = _answers("events", "events", "POST")
+dead_letters = _answers("dead_letters", "dead-letters")
+dead_letter = _answers("dead_letter", "dead-letters/{id}", "GET", "DELETE")
+redrive = _answers("redrive", "dead-letters/redrive", "POST")
+alerts = _answers("alerts", "alerts")
+alert_test = _answers("alert_test", "alerts/test", "POST")
+alert_retry = _answers("alert_retry", "alerts/retry", "POST")
+health = _answers("health", "health", anonymous=True)
+metrics = _answers("metrics", "metrics")
+openapi = _answers("openapi", "openapi.json")
+docs = _answers("docs", "docs")
 
 
-@app.function_name("openai_costs")
-@app.route("v1/organization/costs", methods=["GET"])
-async def openai_costs(req: func.HttpRequest) -> func.HttpResponse:
-    """What it cost."""
-    return await _answer("openai_costs", req)
+@app.function_name("dashboard")
+@app.route("dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """The page to look at, without data: it asks for a key, or to sign in, itself."""
+    return await _answer("dashboard", req)
 
 
-@app.function_name("calls")
-@app.route("calls", methods=["GET"])
-async def calls(req: func.HttpRequest) -> func.HttpResponse:
-    """One app's calls, newest first."""
-    return await _answer("calls", req)
-
-
-@app.function_name("call")
-@app.route("calls/{request_id}", methods=["GET"])
-async def call(req: func.HttpRequest) -> func.HttpResponse:
-    """All that is known of one call."""
-    return await _answer("call", req)
-
-
-@app.function_name("apps")
-@app.route("apps", methods=["GET"])
-async def apps(req: func.HttpRequest) -> func.HttpResponse:
-    """The apps that had calls."""
-    return await _answer("apps", req)
-
-
-@app.function_name("models")
-@app.route("models", methods=["GET"])
-async def models(req: func.HttpRequest) -> func.HttpResponse:
-    """The models that answered."""
-    return await _answer("models", req)
-
-
-@app.function_name("app_entry")
-@app.route("apps/{app}", methods=["GET", "PUT"])
-async def app_entry(req: func.HttpRequest) -> func.HttpResponse:
-    """What is entered of an app: its name, owner and cost centre."""
-    return await _answer("app_entry", req)
-
-
-@app.function_name("model_entry")
-@app.route("models/{deployment}", methods=["GET", "PUT"])
-async def model_entry(req: func.HttpRequest) -> func.HttpResponse:
-    """The model that is entered for a deployment."""
-    return await _answer("model_entry", req)
-
-
-@app.function_name("prices")
-@app.route("prices", methods=["GET"])
-async def prices(req: func.HttpRequest) -> func.HttpResponse:
-    """Which price applies to which model, and what has none."""
-    return await _answer("prices", req)
-
-
-@app.function_name("price")
-@app.route("prices/{id}", methods=["GET", "PUT", "DELETE"])
-async def price(req: func.HttpRequest) -> func.HttpResponse:
-    """A price of the operator's own: docs/prices.md."""
-    return await _answer("price", req)
-
-
-@app.function_name("budgets")
-@app.route("budgets", methods=["GET"])
-async def budgets(req: func.HttpRequest) -> func.HttpResponse:
-    """The budgets, with what is used of them: docs/budgets.md."""
-    return await _answer("budgets", req)
-
-
-@app.function_name("budget")
-@app.route("budgets/{id}", methods=["GET", "PUT", "DELETE"])
-async def budget(req: func.HttpRequest) -> func.HttpResponse:
-    """One of them."""
-    return await _answer("budget", req)
-
-
-@app.function_name("budget_status")
-@app.route("budgets/status", methods=["GET"])
-async def budget_status(req: func.HttpRequest) -> func.HttpResponse:
-    """Whether an app is within its budgets, for the gateway."""
-    return await _answer("budget_status", req)
-
-
-@app.function_name("events")
-@app.route("events", methods=["POST"])
-async def events(req: func.HttpRequest) -> func.HttpResponse:
-    """Usage events, for the hub: docs/api.md."""
-    return await _answer("events", req)
-
-
-@app.function_name("dead_letters")
-@app.route("dead-letters", methods=["GET"])
-async def dead_letters(req: func.HttpRequest) -> func.HttpResponse:
-    """Records that were set aside: docs/dead-letters.md."""
-    return await _answer("dead_letters", req)
-
-
-@app.function_name("dead_letter")
-@app.route("dead-letters/{id}", methods=["GET", "DELETE"])
-async def dead_letter(req: func.HttpRequest) -> func.HttpResponse:
-    """One of them, with what is kept of the record."""
-    return await _answer("dead_letter", req)
-
-
-@app.function_name("redrive")
-@app.route("dead-letters/redrive", methods=["POST"])
-async def redrive(req: func.HttpRequest) -> func.HttpResponse:
-    """Send some to the hub again."""
-    return await _answer("redrive", req)
-
-
-@app.function_name("health")
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def health(req: func.HttpRequest) -> func.HttpResponse:
-    """Whether the app runs and is configured."""
-    return await _answer("health", req)
-
-
-@app.function_name("metrics")
-@app.route("metrics", methods=["GET"])
-async def metrics(req: func.HttpRequest) -> func.HttpResponse:
-    """For Prometheus: docs/operations.md."""
-    return await _answer("metrics", req)
-
-
-@app.function_name("openapi")
-@app.route("openapi.json", methods=["GET"])
-async def openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """What the API is, for tools."""
-    return await _answer("openapi", req)
-
-
-@app.function_name("docs")
-@app.route("docs", methods=["GET"])
-async def docs(req: func.HttpRequest) -> func.HttpResponse:
-    """What the API is, for people."""
-    return await _answer("docs", req)
+@app.function_name("dashboard_file")
+@app.route("dashboard/{file}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def dashboard_file(req: func.HttpRequest) -> func.HttpResponse:
+    """What the page is made of."""
+    return await _answer("dashboard_file", req)
 
 
 async def _answer(endpoint: str, req: func.HttpRequest) -> func.HttpResponse:

@@ -2,6 +2,7 @@
 
 collectors.collect   what the events say (pure)
 ledger.pending       the halves of calls that the gateway tells in several records meet
+ledger.schema        whether this app understands the tables
 ledger.directory     which apps and models there are
 ledger.commit        each call counted exactly once
 ledger.dead_letters  what could not be read, set aside with the reason
@@ -37,7 +38,7 @@ from services import now as wall_clock
 log = logging.getLogger("usage_collector")
 
 READ_SECONDS: Final = 60.0
-WRITE_SECONDS: Final = 300.0
+WRITE_SECONDS: Final = 120.0
 """Of one batch. With what reading its bodies takes that is well under functionTimeout (host.json), at which the host
 would end the process, and all that it does beside this batch."""
 
@@ -81,6 +82,7 @@ async def _ingest(
     kept_since = now() - timedelta(days=services.settings.call_retention_days)
     # They can differ after the setting was raised: rows that are gone do not come back.
     async with _in_time(READ_SECONDS):
+        await services.schema.begin(now())
         oldest = max(kept_since, await services.directory.known_since())
     payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
@@ -176,6 +178,7 @@ def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Hal
 
 async def settle(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> SettleReport:
     """Count the calls whose other half did not come by the deadline. Raises if the tables do not answer."""
+    await services.schema.begin(now())
     report = await settle_pending(services.pending, services.ledger, services.directory, now())
     letters = [refused(call, why, (), services.settings.dead_letter_payloads) for call, why in report.refused]
     await services.dead_letters.set_aside(letters, now())
@@ -186,6 +189,7 @@ async def settle(services: Services, invocation_id: str = "", now: Callable[[], 
 
 async def purge(services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock) -> PurgeReport:
     """Delete the call rows past their retention, and dead letters as old. Raises if the tables do not answer."""
+    await services.schema.begin(now())
     oldest = now() - timedelta(days=services.settings.call_retention_days)
     report = await purge_calls(services.usage, services.directory, oldest)
     letters = await services.dead_letters.purge(oldest)

@@ -24,6 +24,7 @@ from ledger.directory import Directory
 from ledger.pending import Pending
 from ledger.progress import Progress
 from ledger.registry import Entries
+from ledger.schema import Schema
 from ledger.store import Store, TableStore
 from ledger.versions import Versions
 from models.errors import SettingsError
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Services:
-    """Everything with I/O that the functions use."""
+    """Everything with I/O that the functions use. `stores` are all tables, by their names without the prefix."""
 
     settings: Settings
     usage: Store
     ledger: Ledger
     directory: Directory
+    schema: Schema
     pending: Pending
     dead_letters: DeadLetters
     alerts: Alerts
@@ -57,6 +59,7 @@ class Services:
     progress: Progress
     telemetry: Telemetry
     tables: TableServiceClient
+    stores: Mapping[str, TableStore]
     hub_sender: "HubSender | None" = field(default=None, init=False)
     hub_states: dict[str, "HubState"] = field(default_factory=dict, init=False)
 
@@ -94,8 +97,10 @@ def build(environment: Mapping[str, str]) -> Services:
         logging.getLogger(name).setLevel(logging.WARNING)
     tables = _tables(settings)
 
+    stores: dict[str, TableStore] = {}
+
     def table(name: str) -> TableStore:
-        return TableStore(tables, settings.table_prefix + name)
+        return stores.setdefault(name, TableStore(tables, settings.table_prefix + name))
 
     usage = table(rows.TABLE)
     apps_and_models = Directory(table(directory.TABLE), spread=settings.app_partitions)
@@ -110,6 +115,7 @@ def build(environment: Mapping[str, str]) -> Services:
             partition_of=apps_and_models.partition_of,
         ),
         directory=apps_and_models,
+        schema=Schema(table(directory.TABLE)),
         pending=Pending(
             table(pending.TABLE),
             deadline=timedelta(seconds=settings.join_deadline_seconds),
@@ -128,6 +134,7 @@ def build(environment: Mapping[str, str]) -> Services:
         progress=Progress(table(directory.TABLE)),
         telemetry=Telemetry(by_app=settings.metrics_by_app),
         tables=tables,
+        stores=stores,
     )
 
 

@@ -5,4 +5,6 @@ payloads.py   an alert as CloudEvents, Teams and Slack take it (pure)
 signature.py  how a receiver knows that it was us (pure)
 send.py       one request to a webhook; the only module that calls one
 deliver.py    the timer: what is due is sent, sent again, or given up
+anomaly.py    whether an hour is far above what is usual (pure)
+anomalies.py  the timer that looks for such hours
 """

@@ -11,24 +11,24 @@ MAX_NAME_LENGTH: Final = 120
 
 
 def shown(alert: Alert) -> dict[str, Any]:
-    """All of an alert but where it is sent: tokens are whole numbers and money is a text, as in the rest of the API."""
+    """All of an alert but where it is sent. Amounts are texts, in `unit`."""
     return {
         "id": alert.id,
         "kind": alert.kind,
-        "raised": _time(alert.raised),
+        "raised": time_text(alert.raised),
         "summary": summary(alert),
         "app": alert.app,
         "cost_center": alert.cost_center,
         "model": alert.model,
         "budget": alert.budget,
-        "period_start": _time(alert.period_start),
-        "period_end": _time(alert.period_end),
+        "period_start": time_text(alert.period_start),
+        "period_end": time_text(alert.period_end),
         "threshold": alert.threshold,
         "unit": alert.unit,
-        "limit": _amount(alert.limit, alert.unit),
-        "actual": _amount(alert.actual, alert.unit),
-        "projected": _amount(alert.projected, alert.unit),
-        "usual": _amount(alert.usual, alert.unit),
+        "limit": _amount(alert.limit),
+        "actual": _amount(alert.actual),
+        "projected": _amount(alert.projected),
+        "usual": _amount(alert.usual),
     }
 
 
@@ -99,11 +99,10 @@ def _whose(alert: Alert) -> str:
     return whose if alert.model is None else f"{whose} with {line(alert.model)}"
 
 
-def _amount(amount: Decimal | None, unit: str) -> int | str | None:
-    if amount is None:
-        return None
-    return round(amount) if unit == "tokens" else f"{amount:f}"
+def _amount(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
 
 
-def _time(time: datetime | None) -> str | None:
+def time_text(time: datetime | None) -> str | None:
+    """A time as the API shows it."""
     return None if time is None else time.isoformat().replace("+00:00", "Z")

@@ -46,10 +46,15 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "dead_letters": {"GET": Need.ADMIN},
     "dead_letter": {"GET": Need.ADMIN, "DELETE": Need.ADMIN},
     "redrive": {"POST": Need.ADMIN},
+    "alerts": {"GET": Need.APPS},
+    "alert_test": {"POST": Need.ADMIN},
+    "alert_retry": {"POST": Need.ADMIN},
     "health": {"GET": Need.NOTHING},
     "metrics": {"GET": Need.READ_ALL},
     "openapi": {"GET": Need.NOTHING},
     "docs": {"GET": Need.NOTHING},
+    "dashboard": {"GET": Need.NOTHING},
+    "dashboard_file": {"GET": Need.NOTHING},
 }
 """By endpoint and method. An endpoint with `Need.APPS` answers of `Request.allowed` only."""
 

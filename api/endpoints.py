@@ -11,8 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import services
 from api import (
     access,
+    alerts,
     budgets,
     calls,
+    dashboard,
     dead_letters,
     docs,
     events,
@@ -26,7 +28,7 @@ from api import (
 )
 from api.response import Request, Response, error_response
 from ledger.store import StoreError
-from models.errors import QueryError, SettingsError, StoreUnavailable
+from models.errors import QueryError, SettingsError, StoreUnavailable, TablesOfAnotherVersion
 
 log = logging.getLogger("usage_collector.api")
 
@@ -57,11 +59,18 @@ ENDPOINTS: dict[str, Endpoint] = {
     "dead_letters": dead_letters.page,
     "dead_letter": dead_letters.one,
     "redrive": dead_letters.redrive,
+    "alerts": alerts.page,
+    "alert_test": alerts.test,
+    "alert_retry": alerts.retry,
     "health": health.get,
     "metrics": metrics.get,
     "openapi": docs.openapi,
     "docs": docs.docs,
+    "dashboard": dashboard.page,
+    "dashboard_file": dashboard.file,
 }
+WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs"})
+"""These do not read the tables, or tell themselves whether they can be read."""
 
 
 async def answer(
@@ -87,8 +96,13 @@ async def _answer(
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
         request = Request(_parameters(url, parts.values()), headers, body, named, method)
+        do = ENDPOINTS[endpoint]
         async with asyncio.timeout(_seconds()):
-            return await ENDPOINTS[endpoint](await access.admitted(endpoint, request))
+            admitted = await access.admitted(endpoint, request)
+            if endpoint not in WITHOUT_TABLES:
+                with suppress(StoreError):  # the endpoint itself says what it can without the tables
+                    await services.get().schema.check()
+            return await do(admitted)
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
@@ -101,6 +115,9 @@ async def _answer(
         return error_response(
             QueryError("storage_unavailable", f"no answer within {_seconds()} seconds; try again", None, 503)
         )
+    except TablesOfAnotherVersion as error:
+        log.error("%s: %s", endpoint, error)
+        return error_response(QueryError("unknown_schema_version", str(error), None, 503))
     except (StoreError, StoreUnavailable) as error:
         log.error("%s: %s", endpoint, error)
         return error_response(QueryError("storage_unavailable", "the tables do not answer; try again", None, 503))

@@ -31,13 +31,16 @@ async def get(request: Request) -> Response:
 
     backlog = await recent(found)
     roles = {hub: role for role, hub in hubs_of(found).items()}
-    healthy = all(backlog.parts.values())
+    unknown = found.schema.fault(backlog.schema)
+    healthy = all(backlog.parts.values()) and unknown is None
     told = {
         "status": "healthy" if healthy else "unhealthy",
         "parts": {"settings": "ok"}
+        | ({"schema": unknown} if unknown else {})
         | {part: "ok" if answered else "no answer; the log says why" for part, answered in backlog.parts.items()},
         "lag": [lag._asdict() | {"hub": roles[lag.hub]} for lag in backlog.lags],
         "oldest_pending_seconds": backlog.oldest_pending,
+        "schema_versions": backlog.schema and backlog.schema._asdict() | {"app": found.schema.version},
     }
     return json_response(told, 200 if healthy else 503)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import services
 from api.registry import etag_of, shown
@@ -13,26 +15,30 @@ from models.registry import Alias, AppEntry
 from queries import spans
 from queries.asking import column
 from queries.names import Names
-from queries.parameters import MonthsParameters
-from queries.question import refuse_unknown, time_range
+from queries.parameters import AppsParameters, MonthsParameters
+from queries.question import filters_of, refuse_unknown, time_range
 
 DEFAULT_RANGE = timedelta(days=31)
 
 
 async def apps(request: Request) -> Response:
     """Each app with the months (`YYYY-MM`) of the range in which it had calls, and what is entered of it; of those that
-    the caller may see."""
-    months = _months(request)
+    the caller may see, and that the question names."""
+    months = _months(request, AppsParameters.names())
     directory = services.get().directory
     entries = {entry.name: entry for entry in await services.get().apps.all()}
-    found = await asyncio.gather(*(directory.apps(month) for month in months))
+    wanted = filters_of(request.parameters, ("app",)).get("app")
+    of_month = directory.apps if wanted is None else partial(directory.some_apps, apps=wanted)
+    found = await asyncio.gather(*(of_month(month) for month in months))
     active: dict[str, list[str]] = defaultdict(list)
     for month, names in zip(months, found, strict=True):
         for app in names:
             active[app].append(_dashed(month))
     listed = []
     known = {*active, *entries}
-    for app in sorted(known if request.allowed is None else known & request.allowed):
+    for only in (wanted, request.allowed):
+        known = known if only is None else known & only
+    for app in sorted(known):
         entry = entries.get(app)
         listed.append({"app": app, "months": active.get(app, []), **shown(entry, AppEntry), "etag": _etag(entry)})
     return json_response({"months": [_dashed(month) for month in months], "apps": listed})
@@ -41,7 +47,7 @@ async def apps(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """Each model with the deployments that it answered for, and the aliases; a null model did not say its name, and no
     alias says it for its deployment. To a caller who may not see all apps: what its apps used, with its aliases."""
-    months = _months(request)
+    months = _months(request, MonthsParameters.names())
     entries = await services.get().models.all()
     names = Names(column(entries, "model"))
     pairs = (await used(months, request.allowed, services.now())).pairs
@@ -61,8 +67,8 @@ def _etag(entry: Entry | None) -> str | None:
     return None if entry is None else etag_of(entry)
 
 
-def _months(request: Request) -> list[str]:
-    refuse_unknown(request.parameters, MonthsParameters.names())
+def _months(request: Request, known: Sequence[str]) -> list[str]:
+    refuse_unknown(request.parameters, known)
     max_days = services.get().settings.query_max_days
     start, end = time_range(request.parameters, services.now(), max_days, DEFAULT_RANGE)
     return spans.months(start, end)

@@ -11,6 +11,9 @@ from queries.question import Parameters
 NEXT_CURSOR = "X-Next-Cursor"
 """The header that gives the cursor of the next page in every format."""
 
+COUNTED_AT = "X-Counted-At"
+"""The header that tells how old an answer's data is: when the newest of it was counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

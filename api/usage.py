@@ -7,15 +7,16 @@ from datetime import datetime
 import services
 from api.formats import wanted_format
 from api.registry import names
-from api.response import NEXT_CURSOR, Request, Response
+from api.response import COUNTED_AT, NEXT_CURSOR, Request, Response
 from asker import asker_of
+from ledger.rows import utc_text
 from queries.answer import FIGURES, Answer, Position
 from queries.compare import previous
 from queries.cursor import Cursors, Place
 from queries.export import export
 from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
 from queries.parameters import UsageParameters
-from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson
+from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson, shown
 from queries.question import Terms, UsageQuery, single, usage_query
 from queries.read import in_time
 
@@ -49,18 +50,21 @@ async def _answer(request: Request, wanted: str) -> Response:
     if wanted == "json":  # with the totals of the whole, so that all of it is read for every page
         answer = await answered(query, now, request.allowed)
         next_cursor = sealed(answer.next_position)
-        return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor)
+        return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor, answer.counted_at)
     page = await export(query, lambda part: answered(part, now, request.allowed))
     next_cursor = sealed(page.next_position)
     if wanted == "focus":
         return _response(as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor)
     if wanted == "csv":
         return _response(as_csv(page.query, page.rows), CSV_TYPE, next_cursor)
-    return _response(as_ndjson(page.rows), NDJSON_TYPE, next_cursor)
+    return _response(as_ndjson(shown(page.query, page.rows)), NDJSON_TYPE, next_cursor)
 
 
-def _response(body: str, content_type: str, next_cursor: str | None) -> Response:
-    return Response(body, content_type=content_type, more={NEXT_CURSOR: next_cursor} if next_cursor else {})
+def _response(body: str, content_type: str, next_cursor: str | None, counted_at: datetime | None = None) -> Response:
+    more = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+    if counted_at is not None:
+        more[COUNTED_AT] = utc_text(counted_at)
+    return Response(body, content_type=content_type, more=more)
 
 
 async def answered(query: UsageQuery, now: datetime, allowed: Collection[str] | None) -> Answer:

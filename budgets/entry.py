@@ -53,6 +53,7 @@ Limit = Annotated[
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
 Threshold = Annotated[int, Field(ge=1, le=1000)]
+Thresholds = Annotated[tuple[Threshold, ...], Field(strict=False, min_length=1, max_length=MAX_THRESHOLDS)]
 
 
 class BudgetEntry(BaseModel):
@@ -67,9 +68,7 @@ class BudgetEntry(BaseModel):
     tz: Annotated[str, StringConstraints(max_length=64)] = "UTC"
     unit: Unit
     limit: Limit
-    thresholds: Annotated[tuple[Threshold, ...], Field(strict=False, min_length=1, max_length=MAX_THRESHOLDS)] = (
-        *(50, 80, 100),
-    )
+    thresholds: Thresholds = (50, 80, 100)
     webhook: Annotated[str, StringConstraints(max_length=MAX_URL_LENGTH)] | None = None
     format: Format = "cloudevents"
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from asker import asker_of
 from budgets.entry import BudgetEntry, stored_budget
-from budgets.measure import Wanted, apps_of, history, measure
+from budgets.measure import Clock, Wanted, apps_of, history, measure
 from budgets.periods import Due, due, needs_history, period_at
 from budgets.projection import Projection, profile, project
 from budgets.verdict import Evaluation, Used, crossed, folded, noted_for_apps, shown_evaluation, state_of
@@ -33,6 +33,9 @@ log = logging.getLogger("usage_collector.budgets")
 
 MAX_PROFILES: Final = 50
 """That one run reads: thousands of rows each. Until its turn comes, a budget has the profile it had, or none."""
+MEASURE_SECONDS: Final = 240
+PROFILE_SECONDS: Final = 60
+"""Of one run, which is ended after ten minutes (functionTimeout): what is left has no answer in it."""
 CONCURRENCY: Final = 8
 PLACES: Final = {"tokens": 0, "USD": 6}
 """After the point, in projections."""
@@ -70,6 +73,7 @@ async def evaluate(
     """Evaluate all budgets. One that cannot be does not stop the others. Raises if the tables do not answer: the next
     run does it all."""
     started, at = time.monotonic(), now()
+    await services.schema.begin(at)
     report = EvaluateReport()
     budgets = await _planned(services, at)
     asker = await asker_of(services, "budgets") if budgets else None
@@ -117,8 +121,8 @@ async def _judge(
 ) -> None:
     seconds = services.settings.query_max_seconds
     wanted = [Wanted(found.budget, found.period) for budget in budgets for found in budget.due]
-    measured = await measure(asker, wanted, at, seconds)
-    await _renew_profiles(asker, budgets, at, seconds)
+    measured = await measure(asker, wanted, at, Clock(seconds, MEASURE_SECONDS))
+    await _renew_profiles(asker, budgets, at, Clock(seconds, PROFILE_SECONDS))
 
     async def one(budget: _Budget) -> None:
         try:
@@ -128,6 +132,9 @@ async def _judge(
         except Exception:
             log.exception("budget %s cannot be evaluated", budget.version.id)
             budget.fault = "internal_error"
+            current = period_at(at, budget.entry.period, budget.entry.zone)
+            found = Evaluation(budget.version.id, budget.version.version, current, at, None, fault=budget.fault)
+            budget.evaluation = found
 
     await each(budgets, one, CONCURRENCY)
 
@@ -198,7 +205,7 @@ def _alert(budget_id: str, found: Due, used: Used, projection: Projection, thres
     )
 
 
-async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime, seconds: int) -> None:
+async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime, clock: Clock) -> None:
     """Of those budgets whose profile is not of today, the oldest first. Without one, projections are linear."""
     today = at.replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -210,8 +217,10 @@ async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime
         return today - budget.state.profiled if budget.state.profiled is not None else timedelta.max
 
     for budget in sorted(filter(is_old, budgets), key=age, reverse=True)[:MAX_PROFILES]:
+        if not clock.left:
+            break
         try:
-            amounts = await history(asker, budget.entry, today, at, seconds)
+            amounts = await history(asker, budget.entry, today, at, clock)
             usual = profile(amounts, today, budget.entry.zone)
         except QueryError as fault:
             log.warning("budget %s has no profile: %s", budget.version.id, fault.code)

@@ -1,6 +1,7 @@
 """What was used, by the same sums and prices as GET /api/usage. Budgets of one period are answered by one read."""
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -37,28 +38,43 @@ class Wanted(NamedTuple):
     period: Period
 
 
-async def measure(asker: Asker, wanted: Sequence[Wanted], now: datetime, seconds: int) -> dict[Wanted, Used | str]:
+class Clock:
+    """The time that one run may take: each question `seconds` at the most, and all `seconds_of_run`."""
+
+    def __init__(self, seconds: int, seconds_of_run: int):
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds_of_run
+
+    @property
+    def left(self) -> int:
+        """Seconds for the next question, 0 if there are none."""
+        return max(min(self._seconds, int(self._end - time.monotonic())), 0)
+
+
+async def measure(asker: Asker, wanted: Sequence[Wanted], now: datetime, clock: Clock) -> dict[Wanted, Used | str]:
     """What was used of each, or why that is not known. A period's sums are read as a whole: of a month of UTC that is
-    its month rows. Where one read cannot answer for all, each budget is asked for alone. Raises StoreError."""
+    its month rows. Where one read cannot answer for all, each budget is asked for alone, when all others were. Raises
+    StoreError."""
     found: dict[Wanted, Used | str] = {}
+    alone: list[Wanted] = []
     for period in dict.fromkeys(each.period for each in wanted):
         of_period = list(dict.fromkeys(each for each in wanted if each.period == period))
-        shared = await _read(asker, of_period, now, seconds)
+        shared = await _read(asker, of_period, now, clock)
+        found |= dict.fromkeys(of_period, shared) if isinstance(shared, str) else shared
         if isinstance(shared, str) and len(of_period) > 1:
-            for each in of_period:
-                alone = await _read(asker, [each], now, seconds)
-                found[each] = alone if isinstance(alone, str) else alone[each]
-        else:
-            found |= dict.fromkeys(of_period, shared) if isinstance(shared, str) else shared
+            alone += of_period
+    for each in alone:
+        answer = await _read(asker, [each], now, clock)
+        found[each] = answer if isinstance(answer, str) else answer[each]
     return found
 
 
-async def _read(asker: Asker, wanted: Sequence[Wanted], now: datetime, seconds: int) -> dict[Wanted, Used] | str:
+async def _read(asker: Asker, wanted: Sequence[Wanted], now: datetime, clock: Clock) -> dict[Wanted, Used] | str:
     budgets = [each.budget for each in wanted]
     (period,) = {each.period for each in wanted}
     query = _question(budgets, period, asker.names)
     try:
-        async with in_time(seconds):
+        async with in_time(clock.left):
             fold = await asker.fold(query, now, MAX_ROWS, None)
         answer = fold.answer()
     except QueryError as fault:
@@ -123,14 +139,14 @@ def used_of(by_price: Sums, unit: Unit) -> Used:
 
 
 async def history(
-    asker: Asker, budget: BudgetEntry, today: datetime, now: datetime, seconds: int
+    asker: Asker, budget: BudgetEntry, today: datetime, now: datetime, clock: Clock
 ) -> list[tuple[datetime, Decimal]]:
     """What a budget would have counted in each hour of the weeks before `today`, a midnight of UTC. Where only days are
     read, each hour of a day has the same. Raises QueryError and StoreError."""
     hourly = not budget.covers_everything and len(apps_of(budget, asker.names)) <= MAX_HOURLY_APPS
     query = _question([budget], Period(today - WEEKS * WEEK, today), asker.names)
     query = replace(query, granularity="hour" if hourly else "day", group_by=())
-    async with in_time(seconds):
+    async with in_time(clock.left):
         answer = (await asker.fold(query, now, MAX_ROWS, None)).answer()
     found: list[tuple[datetime, Decimal]] = []
     for row, of_row in zip(answer.rows, answer.sums, strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import services
-from commands import discard, redrive, replay, verify
+from commands import discard, export, forget, import_tables, migrate, redrive, replay, verify
 from hub_state import HubUnavailable
 from ledger.store import StoreError
 from models.errors import SettingsError, StoreUnavailable
@@ -25,7 +25,16 @@ class Command(Protocol):
     async def run(self, arguments: argparse.Namespace, found: services.Services) -> int: ...
 
 
-COMMANDS: Mapping[str, Command] = {"verify": verify, "redrive": redrive, "replay": replay, "discard": discard}
+COMMANDS: Mapping[str, Command] = {
+    "verify": verify,
+    "redrive": redrive,
+    "replay": replay,
+    "discard": discard,
+    "export": export,
+    "import": import_tables,
+    "forget": forget,
+    "migrate": migrate,
+}
 
 
 def main(words: list[str]) -> int:

@@ -31,6 +31,7 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         raise ValueError("--id stands alone: expected no --reason, --from, --to or --all beside it")
     if not arguments.id and not any(selects):
         raise ValueError("say which dead letters: --id, --reason, --from, --to or --all")
+    await found.schema.check()
     count: Counter[str] = Counter()
     if arguments.id:
         left = list(dict.fromkeys(arguments.id))

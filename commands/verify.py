@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
     """Returns 1 if there is any difference. Raises ValueError for a month that is none."""
+    await found.schema.check()
     moment = now()
     # They can differ after the setting was raised: rows that are gone do not come back.
     kept_since = max(moment - timedelta(days=found.settings.call_retention_days), await found.directory.known_since())

@@ -10,6 +10,9 @@ purge.py         deletes call rows past their retention
 verify.py        recomputes the sums from the call rows
 progress.py      how far each hub partition is counted, for operators
 directory.py     which apps and models have rows, so that a query never scans a table
+schema.py        which version the tables' rows have; migrate.py brings older ones up to this one
+forget.py        takes an app or a user out of calls and sums, forget_records.py out of the rest
+snapshot.py      a partition as it is at one moment, for exports; odata.py: a row as a line
 registry.py      what operators enter by hand: names of apps, models of deployments
 dead_letters.py  records set aside; letter_rows.py: their rows; letter_census.py: how many
 alerts.py        what somebody ought to know, to be sent once; alert_rows.py: its rows

@@ -18,7 +18,7 @@ from uuid import uuid4
 from ledger.alert_rows import PARTITION, alert_of, delivery_of, due_key, entity_of, mark_key, newest_first, row_key
 from ledger.retry import Sleep, insist
 from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, Row, RowChanged, RowExists, Store, Write
-from models.alert import Alert, Delivery, digest_of
+from models.alert import Alert, Delivery, Format, digest_of
 from models.webhook import masked
 
 TABLE: Final = "alerts"
@@ -35,6 +35,13 @@ class Stored(NamedTuple):
     alert: Alert
     delivery: Delivery
     etag: str
+
+
+class Receiver(NamedTuple):
+    """Where an alert is sent, and in which form."""
+
+    webhook: str
+    format: Format
 
 
 class Due(NamedTuple):
@@ -150,15 +157,16 @@ class Alerts:
         alert = claimed.alert if delivery.state in ("pending", "failed") else replace(claimed.alert, webhook=None)
         return await self._change(claimed, alert, delivery)
 
-    async def again(self, alert_id: str, now: datetime, webhook: str | None = None) -> Stored | None:
-        """Have an alert that was given up sent again, to `webhook` if it is another by now. None if it is not `failed`,
-        or not there."""
+    async def again(self, alert_id: str, now: datetime, receiver: Receiver | None = None) -> Stored | None:
+        """Have an alert that was given up sent again, to `receiver` if that is another by now. None if it is not
+        `failed`, or not there."""
         stored = await self.get(alert_id)
         if stored is None or stored.delivery.state != "failed":
             return None
-        wanted = webhook or stored.alert.webhook
-        delivery = Delivery(next_attempt=now, receiver=wanted and masked(wanted), told=stored.delivery.told)
-        return await self._change(stored, replace(stored.alert, webhook=wanted), delivery)
+        alert = replace(stored.alert, **receiver._asdict()) if receiver else stored.alert
+        shown = alert.webhook and masked(alert.webhook)
+        delivery = Delivery(next_attempt=now, receiver=shown, told=stored.delivery.told)
+        return await self._change(stored, alert, delivery)
 
     async def page(self, wanted: Wanted, limit: int, after: str | None = None) -> Page:
         """At most `limit` of the alerts that are wanted; `after` is the `next` of the page before."""

@@ -145,7 +145,7 @@ def writes_of(rows: Rows, stored: Row | None) -> list[Write]:
     writes = [Write(rows.main, stored.etag if stored else None)]
     if rows.parts is None:
         return writes
-    before = stored.columns["parts"] if stored else 0
+    before = stored.columns.get("parts", 0) if stored else 0
     # The main row's ETag guards these.
     writes += [Write(part, "*" if number < before else None) for number, part in enumerate(rows.parts)]
     keys: Entity = {"PartitionKey": rows.main["PartitionKey"]}
@@ -157,7 +157,9 @@ def writes_of(rows: Rows, stored: Row | None) -> list[Write]:
 def deletes_of(stored: Row) -> list[Write]:
     """What takes a dead letter out of the table."""
     keys: Entity = {name: stored.columns[name] for name in ("PartitionKey", "RowKey")}
-    parts = [keys | {"RowKey": _part_key(keys["RowKey"], number + 1)} for number in range(stored.columns["parts"])]
+    parts = [
+        keys | {"RowKey": _part_key(keys["RowKey"], number + 1)} for number in range(stored.columns.get("parts", 0))
+    ]
     return [Write(keys, stored.etag, delete=True), *(Write(part, "*", delete=True) for part in parts)]
 
 
@@ -195,13 +197,17 @@ def kept_of(columns: Mapping[str, Any], parts: Sequence[Mapping[str, Any]] = ())
         dialect=columns.get("dialect"),
         request_id=columns.get("request_id"),
         size_bytes=columns["size_bytes"],
-        records=columns["records"],
+        records=columns.get("records", 1),
         payload=payload,
         call_id=columns.get("call_id"),
         sent=None if sent is None else datetime.fromisoformat(sent),
     )
-    first_seen, last_seen = (datetime.fromisoformat(columns[name]) for name in ("first_seen_utc", "last_seen_utc"))
-    return Kept(letter, columns["times_seen"], columns["tries"], first_seen, last_seen)
+    # Rows of schema version 1 do not say when they were seen, nor how often.
+    first_seen, last_seen = (
+        datetime.fromisoformat(columns.get(name, columns["enqueued_time_utc"]))
+        for name in ("first_seen_utc", "last_seen_utc")
+    )
+    return Kept(letter, columns.get("times_seen", 1), columns.get("tries", 0), first_seen, last_seen)
 
 
 def key_of_id(text: str) -> Key:

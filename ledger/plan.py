@@ -15,6 +15,7 @@ from ledger.rows import (
     call_of,
     call_row_key,
     cell_of,
+    dimensions_of,
     hour_of,
     partition_key,
     size_bound,
@@ -68,8 +69,7 @@ class PlannedCall(NamedTuple):
 
     def replacing(self, columns: Mapping[str, Any], etag: str, writer: str) -> "PlannedCall":
         """This call in the place of the call row with these columns."""
-        dimensions = [name for name in columns["dimensions"].split(",") if name]
-        before = change_of(call_of(columns), dimensions, writer)
+        before = change_of(call_of(columns), dimensions_of(columns), writer)
         takes = before and before._replace(measures={name: -amount for name, amount in before.measures.items()})
         return self._replace(takes=takes, etag=etag)
 
@@ -109,7 +109,7 @@ def plan(
         row_key = call_row_key(call)
         earlier = partitions[partition].get(row_key)
         if earlier is not None:
-            if earlier.call.stage == call.stage or call.stage == "provisional":
+            if call.rank <= earlier.call.rank:
                 duplicates.append(call)
                 continue
             duplicates.append(earlier.call)

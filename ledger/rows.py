@@ -32,6 +32,8 @@ from models.usage import Estimate, Usage
 
 TABLE: Final = "usage"
 COMMIT_ID: Final = "commit_id"
+FIRST_DIMENSIONS: Final = "deployment,operation,product"
+"""What call rows of schema version 1, which do not say it, are mostly summed by."""
 
 
 _INT64: Final = EdmType.INT64
@@ -140,6 +142,8 @@ def call_columns(call: Call) -> Entity:
         columns["stage"] = call.stage
     if call.stated_timestamp is not None:
         columns["stated_timestamp_utc"] = utc_text(call.stated_timestamp)
+    if call.revision:
+        columns["revision"] = call.revision
     for name, count in zip(_USAGE_COLUMNS, call.usage, strict=True):
         if count is not None:
             columns[name] = _int64(count) if type(count) is int else str(count)
@@ -148,13 +152,18 @@ def call_columns(call: Call) -> Entity:
     return columns
 
 
+def dimensions_of(columns: Mapping[str, Any]) -> list[str]:
+    """The dimensions that the sums of a call row tell apart."""
+    return [name for name in columns.get("dimensions", FIRST_DIMENSIONS).split(",") if name]
+
+
 def call_of(columns: Mapping[str, Any]) -> Call:
     """The call that `call_columns` made these of."""
     usage = {name: columns[name] for name in _USAGE_COLUMNS if name in columns}
     if "audio_seconds" in usage:
         usage["audio_seconds"] = Decimal(usage["audio_seconds"])
     known: dict[str, Any] = dict.fromkeys(("model", "missing_reason", "usage_shape"))
-    known.update((name, columns[name]) for name in (*_CALL_COLUMNS, "stage") if name in columns)
+    known.update((name, columns[name]) for name in (*_CALL_COLUMNS, "stage", "revision") if name in columns)
     origin = Origin(
         columns["hub"],
         columns["partition"],
@@ -174,7 +183,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
     )
 
 
-_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "estimate", "stated_timestamp"})
+_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate", "stated_timestamp"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
 _USAGE_COLUMNS = Usage._fields

@@ -13,7 +13,8 @@ transaction is a 202 with the failure inside, which the SDK's own retry policy d
 """
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from azure.core import MatchConditions
@@ -60,10 +61,12 @@ class Write(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row as read: whole numbers of any width are `int`, and the ETag is beside the columns."""
+    """A row as read: whole numbers of any width are `int`, and beside the columns are the ETag and when the service
+    last wrote the row."""
 
     columns: Entity
     etag: str
+    written: datetime | None = None
 
 
 class Store(Protocol):
@@ -91,6 +94,16 @@ class Store(Protocol):
 
     async def upsert(self, entities: Sequence[Entity]) -> None:
         """Insert or merge, at most 100 rows that share one PartitionKey, all or none."""
+
+
+class WholeStore(Store, Protocol):
+    """What it takes beside that to go through a whole table: for commands, not for counting or questions."""
+
+    async def partition_after(self, partition_key: str) -> str | None:
+        """The next PartitionKey that has rows, in the order of keys; None after the last."""
+
+    def typed(self, partition_key: str, start: str, end: str) -> AsyncIterator[Row]:
+        """As `range`, with an EntityProperty for each whole number of 64 bits, so that they can be written again."""
 
 
 class TableStore:
@@ -143,11 +156,30 @@ class TableStore:
     def scan(self, first: str, end: str, select: Sequence[str] = ()) -> AsyncIterator[Row]:
         return self._query("PartitionKey ge @first and PartitionKey lt @end", {"first": first, "end": end}, select)
 
-    async def _query(self, text: str, parameters: dict[str, str], select: Sequence[str]) -> AsyncIterator[Row]:
-        entities = self._table.query_entities(text, parameters=parameters, select=list(select) or None, **_waits())
+    async def partition_after(self, partition_key: str) -> str | None:
+        after = {"after": partition_key}
+        async for row in self._query("PartitionKey gt @after", after, ["PartitionKey"], results_per_page=1):
+            return str(row.columns["PartitionKey"])
+        return None
+
+    def typed(self, partition_key: str, start: str, end: str) -> AsyncIterator[Row]:
+        text = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
+        return self._query(text, {"partition": partition_key, "start": start, "end": end}, (), _typed_row)
+
+    async def _query(
+        self,
+        text: str,
+        parameters: dict[str, str],
+        select: Sequence[str],
+        as_row: Callable[[Mapping[str, Any]], Row] | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Row]:
+        as_row = as_row or _row
+        options |= _waits()
+        entities = self._table.query_entities(text, parameters=parameters, select=list(select) or None, **options)
         try:
             async for entity in entities:
-                yield _row(entity)
+                yield as_row(entity)
         except AzureError as error:
             if getattr(error, "error_code", None) == "TableNotFound":  # no table yet, so no rows
                 return
@@ -199,5 +231,13 @@ def _operation(write: Write) -> Any:
 def _row(entity: Mapping[str, Any]) -> Row:
     # Edm.Int64 is read back as a (value, type) pair, not as a number.
     columns = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
+    return _row_of(columns, entity)
+
+
+def _typed_row(entity: Mapping[str, Any]) -> Row:
+    return _row_of(dict(entity), entity)
+
+
+def _row_of(columns: Entity, entity: Mapping[str, Any]) -> Row:
     metadata: Mapping[str, Any] = getattr(entity, "metadata", {})
-    return Row(columns, str(metadata.get("etag", "")))
+    return Row(columns, str(metadata.get("etag", "")), metadata.get("timestamp"))

@@ -7,7 +7,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ledger.plan import change_of
-from ledger.rows import call_of, partition_keys, sums_of
+from ledger.rows import call_of, dimensions_of, partition_keys, sums_of
 from ledger.store import Row, Store
 from models.measures import Measures, add
 
@@ -78,8 +78,7 @@ async def _call_rows(store: Store, partitions: Sequence[str]) -> AsyncIterator[R
 
 
 def _added_by(row: Row) -> Iterator[tuple[str, Measures]]:
-    dimensions = [name for name in row.columns["dimensions"].split(",") if name]
-    change = change_of(call_of(row.columns), dimensions, "")
+    change = change_of(call_of(row.columns), dimensions_of(row.columns), "")
     if change is not None:
         for key in change.aggregates:
             yield key.rpartition("|")[0], change.measures

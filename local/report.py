@@ -75,6 +75,8 @@ def print_next(console: Console, base_url: str, hub_connection_string: str, hub:
     """Lines to paste into another terminal, in the project's folder."""
     python = Path(sys.executable)
     shown = os.path.relpath(python) if python.is_relative_to(Path.cwd()) else str(python)
+    _heading(console, "Look at it:")
+    _paste(console, f"{base_url}/api/dashboard")
     _heading(console, "Ask for the last 24 hours, hour by hour:")
     _paste(console, f"curl '{base_url}/api/usage?granularity=hour&group_by=app,model'")
     _heading(console, "Send an event of your own:")

@@ -3,6 +3,7 @@
 CollectorError
 ├── BadRecord          this record can never be counted: set it aside as a dead letter, go on with the next
 ├── StoreUnavailable   the tables did not answer: raise, so that the trigger's retry policy repeats the batch
+│   └── TablesOfAnotherVersion   this app does not understand the tables: the same, until another one is deployed
 ├── SettingsError      the app is configured wrongly: nothing works until an operator mends it
 └── QueryError         the question cannot be answered as asked: a 4xx answer that says why
 """
@@ -33,6 +34,10 @@ class BadRecord(CollectorError):
 
 class StoreUnavailable(CollectorError):
     """Table Storage kept failing in a way that passes (busy, unreachable, unknown outcome): try the batch again."""
+
+
+class TablesOfAnotherVersion(StoreUnavailable):
+    """The tables have rows of a schema version that this app does not know. The message says which."""
 
 
 class SettingsError(CollectorError):

@@ -94,6 +94,10 @@ def hour_text(time: datetime) -> str:
     return f"{time:%Y%m%d%H}"
 
 
+CACHE_KINDS: Final = ("cached_prompt_tokens", "cache_write_prompt_tokens")
+"""The parts of a prompt that a cache makes cheaper, or dearer."""
+
+
 class Charge(NamedTuple):
     """`quantity` tokens (or microseconds of audio) of one kind at `rate` per million; without a rate, no amount."""
 
@@ -108,13 +112,15 @@ class Cost:
     """What usage costs in US dollars. `amount` is None where nothing of it has a price, which is not the same as 0.
 
     `approximate` is the share of `amount` that comes of prices with approximations. What no price covers is in
-    `unpriced_tokens` and `unpriced_audio_microseconds`.
+    `unpriced_tokens` and `unpriced_audio_microseconds`. `cache_savings` is by how much more the same tokens would have
+    cost without a cache, at the rate of the prompt: what reading from it saved, less what writing to it cost more.
     """
 
     amount: Decimal | None = Decimal(0)
     approximate: Decimal = Decimal(0)
     unpriced_tokens: int = 0
     unpriced_audio_microseconds: int = 0
+    cache_savings: Decimal = Decimal(0)
 
 
 def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
@@ -144,7 +150,7 @@ def _charge(kind: str, quantity: int, price: Price | None, scale: int) -> Charge
 
 def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
     """The cost of sums, kept apart by the price that applies to them (None: there is none)."""
-    amount = approximate = Decimal(0)
+    amount = approximate = savings = Decimal(0)
     priced = False
     tokens = seconds = 0
     for price, sums in by_price.items():
@@ -154,11 +160,21 @@ def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
                 amount = EXACT.add(amount, charge.amount)
                 if price and price.approximations:
                     approximate = EXACT.add(approximate, charge.amount)
+                if price and charge.kind in CACHE_KINDS:
+                    savings = EXACT.add(savings, _saved(charge, price))
             elif charge.kind == AUDIO_SECONDS:
                 seconds += charge.quantity
             else:
                 tokens += charge.quantity
-    return Cost(amount if priced or not (tokens or seconds) else None, approximate, tokens, seconds)
+    return Cost(amount if priced or not (tokens or seconds) else None, approximate, tokens, seconds, savings)
+
+
+def _saved(charge: Charge, price: Price) -> Decimal:
+    """What a part of the prompt would have cost more as the rest of it; 0 where the rest has no rate."""
+    whole = price.rate("prompt_tokens")
+    if whole is None or charge.rate is None:
+        return Decimal(0)
+    return EXACT.multiply(Decimal(charge.quantity), EXACT.subtract(whole, charge.rate)).scaleb(-6, EXACT)
 
 
 def decimal_text(amount: Decimal) -> str:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ class Answer:
     them: `coverage` says how large a share of the calls reported usage (None without calls). `estimated_share` is how
     much was estimated: of the `calls`, and of the `tokens` reported and estimated together. `not_aggregated` counts,
     for each dimension that the question names, the calls that were summed up before it was told apart: grouped, they
-    stand under null, and no filter finds them."""
+    stand under null, and no filter finds them. `counted_at` is when the newest of what was read for it was counted."""
 
     query: UsageQuery
     rows: Sequence[Mapping[str, Any]]
@@ -71,16 +72,19 @@ class Answer:
     next_position: Position | None = None
     sums: Sequence[Sums] = ()
     previous: "Answer | None" = None
+    counted_at: datetime | None = None
 
 
 class Fold:
-    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`."""
+    """Takes rows one by one and holds one sum per bucket, group and price that applies by `book`. `counted_at` is for
+    who reads the rows to tell."""
 
     def __init__(self, query: UsageQuery, max_rows: int, book: PriceBook, names: Names = NO_NAMES):
         self._query = query
         self._names = names
         self._max_rows = max_rows
         self._book = book
+        self.counted_at: datetime | None = None
         self._filters = {name: values for name, values in query.filters.items() if name != "app"}
         named = dict.fromkeys((*query.group_by, *query.filters))
         self._named = [name for name in named if name in DIMENSIONS]
@@ -164,6 +168,7 @@ class Fold:
             next_position=next_position,
             sums=[placed.sums for placed in shown_rows],
             previous=None if previous is None else previous.answer(),
+            counted_at=self.counted_at,
         )
 
     def aligned(self, buckets: int) -> dict[tuple[int, Group], Sums]:
@@ -263,6 +268,7 @@ def figures(sums: Mapping[str, int], costs: Cost = NOTHING) -> dict[str, Any]:
         "audio_seconds": sums.get(AUDIO_MICROSECONDS, 0) / 1_000_000,
         "cost": None if costs.amount is None else decimal_text(costs.amount),
         "approximate_cost": decimal_text(costs.approximate),
+        "cache_savings": None if costs.amount is None else decimal_text(costs.cache_savings),
         "unpriced_tokens": costs.unpriced_tokens,
         "unpriced_audio_seconds": costs.unpriced_audio_microseconds / 1_000_000,
         "latency_ms": {name: latency_percentile(sums, share) for name, share in PERCENTILES.items()},

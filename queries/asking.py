@@ -42,5 +42,7 @@ class Asker:
         StoreError."""
         cut = await self._pricing.cut(query, self._book, self.names)
         fold = Fold(cut, max_rows, self._book, self.names)
-        self._told(await self._reader.read(narrowed(cut, self.names, allowed), fold.take, now))
+        taken = await self._reader.read(narrowed(cut, self.names, allowed), fold.take, now)
+        self._told(taken.rows)
+        fold.counted_at = taken.newest
         return fold

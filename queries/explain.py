@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ledger.rows import call_of, call_row_key, dimension_of, utc_text
+from ledger.rows import call_of, call_row_key, dimension_of, dimensions_of, utc_text
 from ledger.store import Entity
 from models.call import Call
 from models.usage import ESTIMATED_KINDS, Usage
@@ -60,7 +60,6 @@ def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[st
     """A call row with all that is known of it, and why it was counted as it was."""
     told_model = call_of(columns).model
     call = names.named(call_of(columns))
-    dimensions = [name for name in columns["dimensions"].split(",") if name]
     origin = call.origin
     told: dict[str, Any] = {
         **shown(call),
@@ -77,10 +76,12 @@ def explained(columns: Entity, counted_as: Call | None, names: Names) -> dict[st
         "moved_to": None,
         "why": _why(call) + ([_BY_ALIAS] if call.model != told_model else []),
     }
-    if call.stage != "moved":
+    if columns.get("forgotten"):
+        told["why"] = [_FORGOTTEN]
+    elif call.stage != "moved":
         hour = call.timestamp.replace(minute=0, second=0, microsecond=0)
         sums = {"hour": utc_text(hour), "day": f"{hour:%Y-%m-%d}", "month": f"{hour:%Y-%m}"}
-        told["counted_in"] = sums | {"dimensions": {name: dimension_of(call, name) for name in dimensions}}
+        told["counted_in"] = sums | {"dimensions": {name: dimension_of(call, name) for name in dimensions_of(columns)}}
     elif counted_as is not None and call_row_key(counted_as) + counted_as.app != call_row_key(call) + call.app:
         told["moved_to"] = {"app": counted_as.app, "timestamp": utc_text(counted_as.timestamp)}
     return told
@@ -101,6 +102,9 @@ _MISSING: Final = {
     "not_metered": "the operation has no tokens",
     "unrecognised": "there was no usage that is known, or none yet",
 }
+
+
+_FORGOTTEN: Final = "its app's data was deleted; this is kept so that the call is not counted again if it comes again"
 
 
 def _why(call: Call) -> list[str]:

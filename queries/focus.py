@@ -100,6 +100,8 @@ def refuse_unfit(query: UsageQuery) -> None:
     if query.granularity == "total":
         message = "granularity is 'total', which FOCUS does not know; expected hour, day or month"
         raise QueryError("invalid_parameter", message, "granularity")
+    if query.figures:
+        raise QueryError("invalid_parameter", "figures is given, but the columns are those of FOCUS", "figures")
     if not set(GROUPS) <= set(query.group_by):
         message = "group_by lacks app or model: FOCUS has a row for each; others may stand beside them"
         raise QueryError("invalid_parameter", message, "group_by")

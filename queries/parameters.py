@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from models.alert import Kind, State
 from models.call import DIMENSIONS
 from models.dead_letter import REASONS
 from models.usage import MissingReason, UsageState
@@ -100,6 +101,11 @@ UsageParameters = parameters_of(
             "`start`, or any figure of a row such as `total_tokens` or `latency_ms_p95`; a minus before it descends.",
             "start",
         ),
+        "figures": parameter(
+            str,
+            "A comma list of the figures that rows and totals have, such as `calls,cost`. Default: all.",
+            min_length=1,
+        ),
         "limit": parameter(int, "Rows of a page, at most `QUERY_MAX_ROWS`. Default: all in one.", ge=1),
         "cursor": _CURSOR,
         "format": parameter(
@@ -138,6 +144,10 @@ CallParameters = parameters_of(
 
 MonthsParameters = parameters_of("MonthsParameters", _range("31 days", "its months are taken whole"))
 
+AppsParameters = parameters_of(
+    "AppsParameters", {**_range("31 days", "its months are taken whole"), "app": _FILTERS["app"]}
+)
+
 PricesParameters = parameters_of(
     "PricesParameters",
     {
@@ -166,6 +176,20 @@ DeadLettersParameters = parameters_of(
         "from": parameter(datetime, "The first time at which the hub took them in. Default: no limit."),
         "to": parameter(datetime, "The end of these times. Default: no limit."),
         "limit": parameter(int, "Dead letters of a page, at most.", 100, ge=1, le=1000),
+        "cursor": _CURSOR,
+    },
+)
+
+AlertsParameters = parameters_of(
+    "AlertsParameters",
+    {
+        "kind": parameter(list[Kind], "Only of this kind; given several times, of any of them.", min_length=1),
+        "state": parameter(list[State], "Only in this state; given several times, in any of them.", min_length=1),
+        "app": _filter("app"),
+        "budget": _filter("budget"),
+        "from": parameter(datetime, "The first time at which they were raised. Default: no limit."),
+        "to": parameter(datetime, "The end of these times. Default: no limit."),
+        "limit": parameter(int, "Alerts of a page, at most.", 100, ge=1, le=1000),
         "cursor": _CURSOR,
     },
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from queries.answer import FIGURES, Answer, flat
 from queries.buckets import zone_text
 from queries.compare import change
-from queries.question import UsageQuery
+from queries.question import START, UsageQuery
 from queries.spans import source_of
 
 CSV_TYPE: Final = "text/csv; charset=utf-8"
@@ -29,8 +29,8 @@ def as_json(answer: Answer, next_cursor: str | None = None) -> str:
             "tz": query.zone.key,
             "currency": "USD",
             "source": source_of(query),
-            "rows": list(answer.rows),
-            "totals": answer.totals,
+            "rows": shown(query, answer.rows),
+            "totals": _chosen(answer.totals, query.figures),
             "coverage": _share(answer.coverage),
             "estimated_share": {of: _share(share) for of, share in answer.estimated_share.items()},
             "not_aggregated": answer.not_aggregated,
@@ -50,11 +50,33 @@ def _previous(answer: Answer) -> dict[str, Any]:
     previous = {
         "from": zone_text(query.start, query.zone),
         "to": zone_text(query.end, query.zone),
-        "totals": before.totals,
+        "totals": _chosen(before.totals, answer.query.figures),
         "coverage": _share(before.coverage),
         "not_aggregated": before.not_aggregated,
     }
-    return {"previous": previous, "change": change(answer.totals, before.totals)}
+    return {"previous": previous, "change": _chosen(change(answer.totals, before.totals), answer.query.figures)}
+
+
+def shown(query: UsageQuery, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows with the figures that were asked for."""
+    wanted = query.figures and query.figures | {START, *query.group_by}
+    return [_chosen(row, wanted) for row in rows]
+
+
+def _chosen(values: Mapping[str, Any], wanted: frozenset[str]) -> Mapping[str, Any]:
+    """Those that are `wanted`, also of the range before; all, if that is empty."""
+    if not wanted:
+        return values
+    chosen: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in ("previous", "change"):
+            chosen[name] = _chosen(value, wanted)
+        elif isinstance(value, Mapping):
+            if parts := {part: inner for part, inner in value.items() if f"{name}_{part}" in wanted}:
+                chosen[name] = parts
+        elif name in wanted:
+            chosen[name] = value
+    return chosen
 
 
 def as_ndjson(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -65,9 +87,10 @@ def as_ndjson(rows: Iterable[Mapping[str, Any]]) -> str:
 def as_csv(query: UsageQuery, rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as CSV; nested values become columns such as `latency_ms_p50`."""
     beside = ("previous", "change") if query.compare else ()
-    header = ["start", *query.group_by, *FIGURES, *(f"{of}_{name}" for of in beside for name in FIGURES)]
+    figures = [name for name in FIGURES if name in query.figures or not query.figures]
+    header = [START, *query.group_by, *figures, *(f"{of}_{name}" for of in beside for name in figures)]
     # All but names is figures: an amount that fell begins with a minus, and is no formula.
-    return csv_text(header, (flat(row) for row in rows), query.group_by)
+    return csv_text(header, (flat(row) for row in shown(query, rows)), query.group_by)
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Mapping[str, Any]], texts: Sequence[str]) -> str:

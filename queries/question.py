@@ -55,6 +55,7 @@ class UsageQuery:
     row at the position `after`. `from_calls` names the dimensions that only call rows tell apart; with any, the answer
     is added up from them. `fill`: buckets without calls have rows too. `compare`: the range before stands beside it. No
     row that is read may lie on both sides of one of `edges`, full hours of UTC in their order: there prices change.
+    `figures` are those that are shown, none for all.
     """
 
     start: datetime
@@ -70,6 +71,7 @@ class UsageQuery:
     from_calls: tuple[str, ...] = ()
     fill: bool = False
     compare: bool = False
+    figures: frozenset[str] = frozenset()
     edges: tuple[datetime, ...] = ()
 
 
@@ -100,6 +102,7 @@ def usage_query(parameters: Parameters, now: datetime, terms: Terms) -> UsageQue
         limit=number(parameters, "limit", terms.max_rows),
         fill=one_of(parameters, "fill", UsageParameters.choices("fill"), "") == "zero",
         compare=compare,
+        figures=_figures(parameters, terms.figures),
         from_calls=tuple(name for name in DIMENSIONS if name in (*group_by, *filters) and name not in terms.dimensions),
     )
 
@@ -185,6 +188,11 @@ def _group_by(parameters: Parameters) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise QueryError("invalid_parameter", "group_by names a dimension twice", "group_by")
     return tuple(names)
+
+
+def _figures(parameters: Parameters, known: Sequence[str]) -> frozenset[str]:
+    names = [name.strip() for name in (single(parameters, "figures") or "").split(",")]
+    return frozenset(one_of({"figures": [name]}, "figures", known, "") for name in names if names != [""])
 
 
 def app_of(parameters: Parameters) -> str | None:

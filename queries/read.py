@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ledger.directory import Directory
-from ledger.rows import as_aggregate, call_of, partition_keys
+from ledger.rows import as_aggregate, call_of, dimensions_of, partition_keys
 from ledger.store import Entity, Store
 from models.errors import QueryError
 from queries.question import UsageQuery
@@ -33,6 +33,13 @@ class Bounds:
     call_retention_days: int
 
 
+class Taken(NamedTuple):
+    """How many rows were read, and when the newest of them was written; None of none."""
+
+    rows: int
+    newest: datetime | None
+
+
 class UsageReader:
     """Reads within `bounds`, `concurrency` requests at once. Raises StoreBusy when the tables do not answer."""
 
@@ -42,9 +49,9 @@ class UsageReader:
         self._concurrency = concurrency
         self._bounds = bounds
 
-    async def read(self, query: UsageQuery, take: TakeRow, now: datetime) -> int:
-        """Give `take` every row of the question's range and apps, a call as a row over itself. Returns how many rows
-        there were. Raises QueryError for what lies beyond the bounds."""
+    async def read(self, query: UsageQuery, take: TakeRow, now: datetime) -> "Taken":
+        """Give `take` every row of the question's range and apps, a call as a row over itself. Raises QueryError for
+        what lies beyond the bounds."""
         needed = spans_of(query)
         calls = [span for span in needed if span.level == "c"]
         if calls:
@@ -62,17 +69,20 @@ class UsageReader:
         )
         return await self._read(places, take)
 
-    async def _read(self, requests: Iterable[tuple[str, str, Span]], take: TakeRow) -> int:
+    async def _read(self, requests: Iterable[tuple[str, str, Span]], take: TakeRow) -> "Taken":
         rows = calls = 0
+        newest: datetime | None = None
 
         async def one(request: tuple[str, str, Span]) -> None:
-            nonlocal rows, calls
+            nonlocal rows, calls, newest
             app, partition, span = request
             first, after = span.row_keys
             async for row in self._usage.range(partition, first, after, times=span.times):
                 rows += 1
                 if rows > self._bounds.max_entities:
                     raise _too_much(f"more than {self._bounds.max_entities} rows of the table")
+                if row.written is not None and (newest is None or row.written > newest):
+                    newest = row.written
                 if span.level != "c":
                     take(app, row.columns)
                     continue
@@ -81,10 +91,10 @@ class UsageReader:
                     raise _too_much(f"the rows of more than {self._bounds.max_calls} calls")
                 call = call_of(row.columns)
                 if call.stage != "moved":
-                    take(app, as_aggregate(call, row.columns["dimensions"]))
+                    take(app, as_aggregate(call, ",".join(dimensions_of(row.columns))))
 
         await each(requests, one, self._concurrency)
-        return rows
+        return Taken(rows, newest)
 
     async def _apps(self, query: UsageQuery, months: Iterable[str]) -> dict[str, dict[str, int]]:
         """The apps to ask for in each month, each with the number of its partitions: those that had calls, of the

@@ -68,7 +68,13 @@ def test_a_failed_batch_is_repeated_for_ever_with_growing_waits(name: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "schedule"),
-    [("settle_pending", "0 * * * * *"), ("purge_calls", "0 */10 * * * *"), ("evaluate_budgets", "30 */5 * * * *")],
+    [
+        ("settle_pending", "0 * * * * *"),
+        ("purge_calls", "0 */10 * * * *"),
+        ("evaluate_budgets", "30 */5 * * * *"),
+        ("deliver_alerts", "45 * * * * *"),
+        ("find_anomalies", "0 10 * * * *"),
+    ],
 )
 def test_timers_settle_what_waits_evaluate_budgets_and_purge_what_is_old(name: str, schedule: str) -> None:
     (timer,) = _functions()[name]["bindings"]
@@ -101,7 +107,8 @@ def test_the_routes_are_those_of_the_api() -> None:
             ),
             "GET",
         ),
-        **dict.fromkeys(("dead-letters", "openapi.json", "docs"), "GET"),
+        **dict.fromkeys(("alerts", "dead-letters", "openapi.json", "docs"), "GET"),
+        **dict.fromkeys(("dashboard", "dashboard/{file}"), "GET"),
         "dead-letters/{id}": "GET,DELETE",
         **dict.fromkeys((f"v1/organization/usage/{kind}" for kind in ("completions", "embeddings")), "GET"),
         "v1/organization/costs": "GET",
@@ -109,9 +116,13 @@ def test_the_routes_are_those_of_the_api() -> None:
         "prices/{id}": "GET,PUT,DELETE",
         **dict.fromkeys(("budgets", "budgets/status"), "GET"),
         "budgets/{id}": "GET,PUT,DELETE",
-        **dict.fromkeys(("events", "dead-letters/redrive"), "POST"),
+        **dict.fromkeys(("events", "dead-letters/redrive", "alerts/test", "alerts/retry"), "POST"),
     }
-    assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == {"health"}
+    assert {route for route, (_, level) in routes.items() if level.lower() == "anonymous"} == ANONYMOUS
+
+
+ANONYMOUS = {"health", "dashboard", "dashboard/{file}"}
+"""What holds no data."""
 
 
 def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -128,7 +139,8 @@ def _levels(functions: dict[str, dict[str, Any]]) -> dict[str, str]:
 )
 def test_a_function_asks_for_a_key_unless_callers_sign_in(sign_in: str, marker: str) -> None:
     levels = _levels(_functions(sign_in=sign_in, marker=marker))
-    assert {name: level for name, level in levels.items() if level != "function"} == {"health": "anonymous"}
+    others = {name: level for name, level in levels.items() if level != "function"}
+    assert others == dict.fromkeys(("health", "dashboard", "dashboard_file"), "anonymous")
 
 
 def test_who_signs_in_needs_no_key_beside_the_token() -> None:
@@ -156,7 +168,7 @@ def test_it_imports_without_settings_and_without_the_api() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "28"), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, "34"), done.stderr
 
 
 def _loaded(statement: str) -> set[str]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from api.dead_letters import RedriveBody
 from api.edits import ID
+from api.openapi.alert_operations import ALERT_OPERATIONS
 from api.openapi.budget_operations import BUDGET_OPERATIONS
 from api.openapi.entry_shapes import (
     AliasAnswer,
@@ -21,21 +22,21 @@ from api.openapi.record_shapes import (
     DeadLettersAnswer,
     EventsAnswer,
     EventsBody,
-    HealthAnswer,
     OneDeadLetter,
     RedriveAnswer,
 )
 from api.openapi.shapes import ErrorAnswer, OpenAIErrorAnswer
+from api.openapi.site_operations import SITE_OPERATIONS
 from api.openapi.usage_shapes import CallAnswer, CallsAnswer, CompletionsPage, CostsPage, EmbeddingsPage, UsageAnswer
 from models.registry import Alias, AppEntry
 from prices.entry import PriceEntry
 from queries.openai_parameters import PARAMETERS_OF
 from queries.parameters import (
+    AppsParameters,
     CallParameters,
     CallsParameters,
     DeadLettersParameters,
     EndParameters,
-    HealthParameters,
     MonthsParameters,
     PricesParameters,
     UsageParameters,
@@ -44,7 +45,6 @@ from queries.parameters import (
 NDJSON: Final = {"application/x-ndjson": "A row a line."}
 CSV: Final = {"text/csv": "RFC 4180, with one header line."}
 FOCUS: Final = {"text/csv; profile=focus": "Charges in the columns of FOCUS 1.3."}
-PROMETHEUS: Final = {"text/plain": "Prometheus's text format."}
 MONTH: Final = {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z"}
 
 
@@ -122,7 +122,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             "The apps that had calls",
             {200: AppsAnswer},
             "In the months of a range, and what is entered of them.",
-            takes=MonthsParameters,
+            takes=AppsParameters,
         )
     },
     "app_entry": {
@@ -273,22 +273,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "GET": _openai("embeddings", "usage/embeddings", "OpenAI's usage API: embeddings", EmbeddingsPage)
     },
     "openai_costs": {"GET": _openai("costs", "costs", "OpenAI's usage API: costs", CostsPage)},
-    "health": {
-        "GET": Operation(
-            "health",
-            "Whether the app runs and is configured",
-            {200: HealthAnswer, 503: HealthAnswer},
-            "With `deep=1` also whether tables and hubs answer, and how far counting is behind; where callers sign in "
-            "this needs the role Usage.Read.All or Usage.Admin.",
-            takes=HealthParameters,
-            refuses=(400, 401, 403),
-            anonymous=True,
-        )
-    },
-    "metrics": {
-        "GET": Operation("metrics", "Metrics for Prometheus", {}, "docs/operations.md.", others=PROMETHEUS, refuses=())
-    },
-    "openapi": {"GET": Operation("openapi.json", "This document", {200: dict[str, Any]})},
-    "docs": {"GET": Operation("docs", "This document as a page", {}, others={"text/html": "The page."})},
+    **SITE_OPERATIONS,
     **BUDGET_OPERATIONS,
+    **ALERT_OPERATIONS,
 }

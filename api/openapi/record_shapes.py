@@ -15,7 +15,7 @@ class PostedEvent(Answer):
     """What became of one event; `position` counts from 0."""
 
     position: int
-    status: Literal["accepted", "rejected", "not_sent"]
+    status: Literal["accepted", "ignored", "rejected", "not_sent"]
     request_id: str | None
     error: Error = None  # type: ignore[assignment]
 
@@ -24,6 +24,7 @@ class EventsAnswer(Answer):
     """What became of each event. `error` is there if some must come again, or none was accepted."""
 
     accepted: int
+    ignored: int
     rejected: int
     not_sent: int
     events: list[PostedEvent]
@@ -101,6 +102,14 @@ class Lag(Answer):
     seconds: float | None
 
 
+class SchemaVersions(Answer):
+    """The oldest and the newest version of the tables' rows, and the newest that the app knows."""
+
+    newest: int
+    oldest: int
+    app: int
+
+
 class HealthAnswer(Answer):
     """How each part is. What follows is there with `deep=1`."""
 
@@ -108,3 +117,4 @@ class HealthAnswer(Answer):
     parts: dict[str, str]
     lag: tuple[Lag, ...] = ()
     oldest_pending_seconds: Annotated[float | None, Field(description="Null if no call waits.")] = None
+    schema_versions: Annotated[SchemaVersions | None, Field(description="Null if none is noted yet.")] = None

@@ -17,13 +17,14 @@ from queries.openai_usage import OF_EMBEDDINGS, UNPRICED, WITHOUT_USAGE
 from queries.parameters import GROUPS
 
 _LATENCY: Final[Any] = answer(
-    "Latency", "Milliseconds; null where no call told its duration.", always(PERCENTILES, float | None)
+    "Latency", "Milliseconds; null where no call told its duration.", dict.fromkeys(PERCENTILES, (float | None, None))
 )
 _MEASURES: Final[dict[str, Any]] = {
     **dict.fromkeys(COUNTS, int),
     "audio_seconds": float,
     "cost": Amount | None,
     "approximate_cost": Amount,
+    "cache_savings": Amount | None,
     "unpriced_tokens": int,
     "unpriced_audio_seconds": float,
     "latency_ms": _LATENCY,
@@ -31,13 +32,13 @@ _MEASURES: Final[dict[str, Any]] = {
 Figures: Any = answer(
     "Figures",
     "Counts are sums over the calls that reported them. Amounts are US dollars as text with all digits; `cost` "
-    "is null where nothing of it has a price.",
-    {name: (kind, ...) for name, kind in _MEASURES.items()},
+    "is null where nothing of it has a price, and so is `cache_savings`. Of them those that `figures` names.",
+    {name: (kind, None) for name, kind in _MEASURES.items()},
 )
 Change: Any = answer(
     "Change",
     "By how much each figure grew since the range before; null where one of the two is not known.",
-    {name: (kind if kind is _LATENCY else kind | None, ...) for name, kind in _MEASURES.items()},
+    {name: (kind if kind is _LATENCY else kind | None, None) for name, kind in _MEASURES.items()},
 )
 UsageRow: Any = answer(
     "UsageRow",

@@ -21,6 +21,7 @@ from alerts.send import Answer
 from ledger.alerts import Alerts, Stored
 from models.alert import Alert
 from models.errors import StoreUnavailable
+from pipeline import purge
 from services import Services
 from tests.alerts.conftest import SECRET, Build
 from tests.alerts.receiver import Receiver
@@ -305,3 +306,11 @@ def test_all_attempts_take_about_a_day() -> None:
 
 def test_an_alert_needs_no_more_than_its_id_and_time() -> None:
     assert replace(alert(), webhook=None).digest == Alert(alert().id, "test", NOON).digest
+
+
+async def test_the_timer_that_purges_forgets_old_alerts(make: Build) -> None:
+    services = await make(ALERT_RETENTION_DAYS="62")
+    for number in (0, 10):
+        await services.alerts.raise_once(alert(number, webhook=None))
+    await purge(services, now=lambda: NOON + timedelta(days=62, seconds=5))
+    assert [each.alert for each in (await services.alerts.page(EVER, 10)).alerts] == [alert(10, webhook=None)]

@@ -87,9 +87,14 @@ ROWS = [
     Row("dead_letter", "GET", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
     Row("dead_letter", "DELETE", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
     Row("redrive", "POST", "dead-letters/redrive", {"admin"}, "", None, {"ids": ["usage-events:0:1:1:0"]}),
+    Row("alerts", "GET", "alerts", SIGNED_IN),
+    Row("alert_test", "POST", "alerts/test", {"admin"}, "", None, {"webhook": "https://nowhere.invalid/x"}),
+    Row("alert_retry", "POST", "alerts/retry", {"admin"}, "", None, {"ids": ["budget/x/1/2026-11-01/80"]}),
     Row("metrics", "GET", "metrics", SEEING_ALL),
     Row("openapi", "GET", "openapi.json", set(EVERYBODY)),
     Row("docs", "GET", "docs", set(EVERYBODY)),
+    Row("dashboard", "GET", "dashboard", set(EVERYBODY)),
+    Row("dashboard_file", "GET", "dashboard", set(EVERYBODY), "", ("file", "app.js")),
     Row("health", "GET", "health", set(EVERYBODY)),
     Row("health", "GET", "health", SEEING_ALL, "deep=1"),
 ]
@@ -167,7 +172,7 @@ async def test_nobody_but_those_who_see_all_hears_of_others(configure: Configure
     await prepared(configure, **SIGN_IN)
     numbers = [str(7_000_007 * calls) for calls in range(1, 6)]
     for row in ROWS:
-        if row.endpoint in ("openapi", "docs"):  # of no data, in whose words "other" is one
+        if row.endpoint in ("openapi", "docs", "dashboard_file"):  # of no data, in whose words "other" is one
             continue
         for who in LIMITED:
             told = (await sent(row, EVERYBODY[who])).text.replace(f'"app": "{OTHER}"', "")  # which was asked for

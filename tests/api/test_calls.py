@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from api.endpoints import answer
+from ledger.forget import Whom, forget_in
 from local.azurite import Azurite
 from pipeline import ingest, settle
 from services import Services
@@ -216,3 +217,19 @@ class TestOne:
         assert (shown["app-1"]["counted"], shown["app-1"]["usage"]["total_tokens"]) == (True, 15)
         assert ids(await ask("calls", {"app": "unattributed"})) == []
         assert ids(await ask("calls", {"app": "app-1"})) == [call]
+
+
+async def test_a_call_whose_app_was_forgotten_says_so_and_nothing_else(configure: Configure) -> None:
+    found = await configure()
+    now = datetime.now(UTC)
+    event = usage_event(request_id="gone", app_id="app-9", user_id="ann", timestamp=now.isoformat())
+    await ingest([raw_event(event, enqueued=now)], found, now=lambda: now)
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    await forget_in(found.usage, f"app-9|{now:%Y%m}", Whom(app="app-9"), start, True)
+    assert (await ask("calls", "app=app-9")).json["calls"] == []
+    assert (await ask("usage", "app=app-9")).json["totals"]["calls"] == 0
+    reply = await ask_one("call", "calls", "request_id", "gone")
+    [call] = reply.json["calls"]
+    assert (call["counted"], call["moved_to"], call["user"], call["model"]) == (False, None, None, None)
+    assert "data was deleted" in call["why"][0]
+    assert "ann" not in reply.text

@@ -269,6 +269,17 @@ async def test_a_month_without_a_change_of_prices_is_read_from_its_month_row(con
     assert sorted(read) == ["h"] * 20
 
 
+async def test_what_caching_saved(configure: Configure) -> None:
+    """GPT-4o's cached prompt costs half: 1.25 less per million. Of what has no price nothing is known."""
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 400_000}}
+    models = ("gpt-4o", "somebody's")
+    events = [usage_event(response_model=model, timestamp=CHANGE.isoformat(), usage=usage) for model in models]
+    await fill(await configure(), [(event, "0") for event in events])
+    answer = await total(group_by="model")
+    assert {row["model"]: row["cache_savings"] for row in answer["rows"]} == {"gpt-4o": "0.5", "somebody's": None}
+    assert answer["totals"]["cache_savings"] == "0.5"
+
+
 async def test_the_share_that_is_approximate_is_named(configure: Configure) -> None:
     """Prompts of more than 200,000 tokens cost more; sums do not tell how long each was."""
     await fill(await configure(), [(paid(model="gemini-2.5-pro").event(), "0"), (paid().event(), "0")])

@@ -19,7 +19,7 @@ from local.azurite import ACCOUNT, ACCOUNT_KEY
 from tests.api.asked import ask
 from tests.api.conftest import Configure
 
-ASKING = ("usage", "apps", "models", "prices")
+ASKING = ("budgets", "usage", "apps", "models", "prices")
 SECONDS_UNTIL_A_CALLER_GIVES_UP = 10
 
 
@@ -39,7 +39,10 @@ def account_at(port: int, key: str = ACCOUNT_KEY) -> str:
 def test_every_endpoint_has_a_function() -> None:
     assert all(hasattr(function_app, name) for name in ENDPOINTS)
     others = {"calls", "call", "app_entry", "model_entry", "price", "events", "health", "metrics"}
+    others |= {"budget", "budget_status"}
     others |= {"openai_completions", "openai_embeddings", "openai_costs", "openapi", "docs"}
+    others |= {"dashboard", "dashboard_file"}
+    others |= {"budgets", "budget", "budget_status", "alerts", "alert_test", "alert_retry"}
     assert set(ENDPOINTS) == {*ASKING, *others, "dead_letters", "dead_letter", "redrive"}
 
 

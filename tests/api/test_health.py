@@ -8,6 +8,8 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 
+from ledger.retry import upsert_all
+from ledger.schema import VERSION
 from local.azurite import Azurite
 from local.eventhubs import EventHubsEndpoint
 from pipeline import ingest
@@ -161,3 +163,22 @@ async def test_what_may_mean_deep_is_refused_and_never_healthy(configure: Config
 async def test_true_is_deep_too(configure: Configure) -> None:
     await configure()  # without a hub
     assert (await ask("health", "deep=true")).status == 503
+
+
+async def test_tables_of_a_later_version_are_named_and_nothing_is_answered_from_them(
+    configure: Configure, event_hubs: EventHubsEndpoint
+) -> None:
+    found = await configure(EventHubConnection=event_hubs.connection_string())
+    assert (await ask("usage")).status == 200
+    later = {"PartitionKey": "schema", "RowKey": "tables", "newest": VERSION + 1, "oldest": VERSION}
+    await upsert_all(found.stores["directory"], [later])
+    found.schema._fits_until = 0.0  # what was read is old
+    reply = await ask("usage")
+    assert (reply.status, reply.json["error"]["code"]) == (503, "unknown_schema_version")
+    told = f"the tables have schema versions {VERSION} to {VERSION + 1}, this app knows 1 to {VERSION}: "
+    assert reply.json["error"]["message"].startswith(told)
+    assert (await ask("openapi")).status == 200
+    health = await ask("health", "deep=1")
+    assert (health.status, health.json["status"]) == (503, "unhealthy")
+    assert health.json["parts"]["schema"].startswith(told)
+    assert health.json["schema_versions"] == {"newest": VERSION + 1, "oldest": VERSION, "app": VERSION}

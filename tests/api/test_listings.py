@@ -47,6 +47,12 @@ async def test_apps_are_listed_with_their_months(filled: None) -> None:
     }
 
 
+async def test_only_the_apps_that_are_named(filled: None) -> None:
+    for named in (["app-1"], ["=cmd/\\#?%'", "app-1"], ["nobody"]):
+        reply = await ask("apps", {"from": "2024-01-01T00:00:00Z", "to": "2024-04-01T00:00:00Z", "app": named})
+        assert [each["app"] for each in reply.json["apps"]] == [app for app in named if app != "nobody"]
+
+
 async def test_models_are_listed_with_the_deployments_they_answered_for_the_unnamed_first(filled: None) -> None:
     reply = await ask("models", JANUARY_TO_MARCH)
     assert reply.status == 200
@@ -87,7 +93,7 @@ class TestBoth:
         ("query", "code", "parameter"),
         [
             ("form=2024-01-01T00:00:00Z", "unknown_parameter", "form"),
-            ("app=x", "unknown_parameter", "app"),
+            ("model=x", "unknown_parameter", "model"),
             ("from=2024-01-01", "invalid_parameter", "from"),
             ("to=", "invalid_parameter", "to"),
             ("from=2024-01-02T00:00:00Z&to=2024-01-01T00:00:00Z", "invalid_range", "from"),

@@ -1,12 +1,10 @@
 """Whatever is asked, the answer is as /api/openapi.json says: schemathesis asks, over HTTP, tables with known data."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import azure.functions as func
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,20 +17,17 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-import function_app
 import services
-from api.openapi.document import all_operations, document
+from api.openapi.document import document
 from budgets.evaluate import evaluate
 from local.azurite import Azurite
 from local.eventhubs.server import EventHubsEndpoint
-from local.functions_host.app import FunctionSpec, HttpTrigger
-from local.functions_host.http_trigger import HttpServer, endpoints
-from local.functions_host.invoke import Invoker
-from local.functions_host.retry import NO_RETRY
 from models.dead_letter import letter_id
 from pipeline import ingest
+from tests.ledger.test_alerts import alert
 from tests.queries.filled import environment, fill
 from tests.support.events import raw_event, usage_event
+from tests.support.served import served
 
 SCHEMA = schemathesis.openapi.from_dict(dict(document()))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -94,6 +89,10 @@ KNOWN = [
     Known("GET /api/dead-letters"),
     Known("GET /api/dead-letters/{id}", {}, {"id": LETTER}),
     Known("POST /api/dead-letters/redrive", body={"ids": [LETTER]}),
+    Known("GET /api/alerts", {"kind": ["budget", "test"]}),
+    Known("GET /api/alerts", {"state": "pending", "limit": 1}),
+    Known("POST /api/alerts/test", body={"webhook": "https://nowhere.invalid/x", "format": "slack"}),
+    Known("POST /api/alerts/retry", body={"ids": ["budget/b/1/2026-11-01/0"]}),
     _openai("usage/completions", group_by=["project_id", "model"]),
     _openai("usage/embeddings", bucket_width="1h", limit=2),
     _openai("costs", group_by=["line_item"]),
@@ -103,6 +102,8 @@ KNOWN = [
     Known("GET /api/metrics"),
     Known("GET /api/openapi.json"),
     Known("GET /api/docs"),
+    Known("GET /api/dashboard"),
+    Known("GET /api/dashboard/{file}", {}, {"file": "app.js"}),
 ]
 
 
@@ -117,22 +118,7 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
         found = services.get()
         await fill(found, [(_event(app, number), "0") for app in ("shop", "desk") for number in range(3)])
         await ingest([BAD], found)
-        invoker = Invoker(Path.cwd())
-        specs = [
-            FunctionSpec(
-                endpoint,
-                _of(endpoint),
-                "req",
-                False,
-                HttpTrigger(each.route, frozenset([method])),
-                NO_RETRY,
-            )
-            for endpoint, method, each in all_operations()
-        ]
-        server = HttpServer(endpoints(specs, "api"), invoker, 0)
-        await server.start(1)
-        try:
-            address = f"http://127.0.0.1:{server.port}"
+        async with served() as address:
             entered: list[tuple[str, dict[str, str], Any]] = [
                 ("PUT /api/apps/{app}", {"app": "shop"}, {"owner": "ann", "cost_center": "4711"}),
                 ("PUT /api/models/{deployment}", {"deployment": "chat"}, {"model": "gpt-4o"}),
@@ -143,21 +129,9 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
                 made = OPERATIONS[operation].Case(path_parameters=path, body=body, media_type="application/json")
                 assert (await asyncio.to_thread(made.call, address)).status_code == 201
             await evaluate(found)
+            await found.alerts.raise_once(alert())
             yield address
-        finally:
-            await server.stop()
-            invoker.close()
-            await found.close()
-
-
-def _of(endpoint: str) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
-    """The function, as the worker finds it behind its bindings."""
-
-    async def call(req: func.HttpRequest) -> func.HttpResponse:
-        response: func.HttpResponse = await getattr(function_app, endpoint)(req)
-        return response
-
-    return call
+        await found.close()
 
 
 def _event(app: str, number: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ ZONES = (
     "Asia/Kathmandu",
 )
 TWO_MONTHS = "from=2024-01-01T00:00:00Z&to=2024-02-29T00:00:00Z"
-MONEY = ("cost", "approximate_cost", "unpriced_tokens", "unpriced_audio_seconds")
+MONEY = ("cost", "approximate_cost", "cache_savings", "unpriced_tokens", "unpriced_audio_seconds")
 """tests/api/test_costs.py is about these."""
 FIRST, LAST = utc(2023, 12, 30), utc(2024, 3, 2)
 EDGES = (
@@ -533,6 +533,18 @@ class TestBounds:
         reply = await ask("usage", "from=2024-01-01T00:00:00Z&to=2024-03-01T00:00:00Z")
         assert (reply.status, reply.error["code"], reply.error["parameter"]) == (400, "range_too_long", "from")
         assert "31" in reply.error["message"]
+
+
+async def test_an_answer_tells_when_the_newest_of_it_was_counted(configure: Configure) -> None:
+    """Of its own apps only, and of the range itself where it is compared with the one before."""
+    before = datetime.now(UTC) - timedelta(seconds=1)  # the tables keep whole seconds
+    await fill(await configure(), [(usage_event(app_id="a", timestamp="2024-02-29T12:00:00Z"), "0")])
+    day = "from=2024-02-29T00:00:00Z&to=2024-03-01T00:00:00Z"
+    told = datetime.fromisoformat((await ask("usage", f"{day}&figures=calls")).headers["X-Counted-At"])
+    assert before <= told <= datetime.now(UTC)
+    after = "from=2024-03-01T00:00:00Z&to=2024-03-02T00:00:00Z&compare=previous"
+    for query in (f"{day}&app=b", after):
+        assert "X-Counted-At" not in (await ask("usage", query)).headers
 
 
 async def test_tables_that_are_not_there_yet_give_an_empty_answer(configure: Configure) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from budgets import evaluate as evaluating
+from budgets.status import status
 from ledger.alerts import Alerts
 from ledger.budgets import BudgetNotes
 from ledger.versions import Versions
@@ -79,6 +81,23 @@ async def test_runs_that_overlap_fire_once(azurite: Azurite) -> None:
         reports = await asyncio.gather(*(run(services, f"{DAY}T12:0{minute}") for minute in (0, 1, 1, 5)))
         assert sum(report.raised for report in reports) == 3
         assert await raised(services) == [f"a/1/{DAY}/10", f"a/1/{DAY}/50", f"b/1/{DAY}/10"]
+
+
+async def test_a_run_that_takes_too_long_says_so_and_the_next_one_misses_nothing(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app(azurite) as services:
+        await enter(services, "a", edited=DAY, thresholds=[50])
+        await enter(services, "b", edited=DAY, app="search", thresholds=[50])
+        await used(services, 600, f"{DAY}T10:00")
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluating, "MEASURE_SECONDS", 0)
+            report = await run(services, f"{DAY}T23:59")
+        assert (report.failed, report.raised) == (2, 0)
+        assert (await state(services, "a"))["fault"] == "too_slow"
+        assert (await status(services, "search", True, True, at(f"{DAY}T23:59")))["state"] == "unknown"
+        assert (await run(services, "2024-03-03T12:00")).failed == 0
+        assert await raised(services) == [f"a/1/{DAY}/50", f"b/1/{DAY}/50"]
 
 
 async def test_if_the_tables_do_not_answer_the_run_fails(azurite: Azurite) -> None:

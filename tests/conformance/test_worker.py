@@ -33,6 +33,7 @@ NOW = datetime.now(UTC)
 FIRST_SEQUENCE_NUMBER = 2**31 + 5  # longer than 32 bits
 PARTITION = "3"
 
+TIMERS = {"settle_pending", "purge_calls", "evaluate_budgets", "deliver_alerts", "find_anomalies"}
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
     "openai_completions": ("GET", "v1/organization/usage/completions", "FUNCTION"),
@@ -48,8 +49,14 @@ HTTP_FUNCTIONS = {
     "model_entry": ("GET PUT", "models/{deployment}", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
     "dead_letters": ("GET", "dead-letters", "FUNCTION"),
-    "dead_letter": ("GET", "dead-letters/{id}", "FUNCTION"),
+    "dead_letter": ("GET DELETE", "dead-letters/{id}", "FUNCTION"),
     "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
+    "budgets": ("GET", "budgets", "FUNCTION"),
+    "budget": ("GET PUT DELETE", "budgets/{id}", "FUNCTION"),
+    "budget_status": ("GET", "budgets/status", "FUNCTION"),
+    "alerts": ("GET", "alerts", "FUNCTION"),
+    "alert_test": ("POST", "alerts/test", "FUNCTION"),
+    "alert_retry": ("POST", "alerts/retry", "FUNCTION"),
     "health": ("GET", "health", "ANONYMOUS"),
     "metrics": ("GET", "metrics", "FUNCTION"),
     "openapi": ("GET", "openapi.json", "FUNCTION"),
@@ -91,7 +98,7 @@ def settings(azurite: Azurite) -> dict[str, str]:
 
 
 def test_the_worker_finds_exactly_the_functions_of_the_app(functions: dict[str, Message]) -> None:
-    assert set(functions) == {"collect_usage_events", "settle_pending", "purge_calls", *HTTP_FUNCTIONS}
+    assert set(functions) == {"collect_usage_events", *TIMERS, *HTTP_FUNCTIONS}
 
 
 def test_with_a_hub_of_gateway_logs_there_is_a_function_more(

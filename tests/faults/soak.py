@@ -75,7 +75,7 @@ HOST_JSON = {  # small batches and quick changes of ownership: more happens in l
 EVENTS_PER_SEND = 20
 MOST_BEHIND = 1_000
 """Events. When the hosts are further behind there is enough for them to do, and no more is sent for a while."""
-_BATCH = re.compile(r'\{"event": "batch".*\}')
+BATCH = re.compile(r'\{"event": "batch".*\}')
 _FAILED = '{"event": "batch_failed"'
 ROUNDS_PER_LOSS = 4
 
@@ -86,7 +86,7 @@ class Fleet:
     `seen` adds up what the hosts' logs say of their batches; of a killed host's last batch they say nothing.
     """
 
-    def __init__(self, folder: Path, tables: Callable[[Azurite], str]) -> None:
+    def __init__(self, folder: Path, tables: Callable[[Azurite], str], app: Path = ROOT) -> None:
         *self.http_ports, amqp, table, blob = find_free(HOSTS + 3)
         settings = StackSettings(self.http_ports[0], amqp, table, blob, folder, sample=False)
         logs = folder / "logs"
@@ -99,16 +99,23 @@ class Fleet:
         environment = app_settings(self.azurite.connection_string, self.hub) | {"UsageStorage": tables(self.azurite)}
         environment["JOIN_DEADLINE_SECONDS"] = "5"
         environment |= {f"AzureFunctionsJobHost__extensions__eventHubs__{name}": v for name, v in HOST_JSON.items()}
-        self.hosts = [
-            python_part(
-                f"Functions host {number}",
-                ["local.functions_host", "--app", str(ROOT), "--port", str(port)],
-                logs / f"host-{number}.log",
-                environment,
-            )
-            for number, port in enumerate(self.http_ports)
-        ]
+        self._logs, self._environment = logs, environment
+        self.hosts = [self._host(number, app) for number in range(HOSTS)]
         self.seen: Counter[str] = Counter()
+
+    def _host(self, number: int, app: Path) -> Part:
+        return python_part(
+            f"Functions host {number}",
+            ["local.functions_host", "--app", str(app), "--port", str(self.http_ports[number])],
+            self._logs / f"host-{number}.log",
+            self._environment,
+        )
+
+    def deploy(self, number: int, app: Path, how: signal.Signals = signal.SIGTERM) -> None:
+        """One host goes, and runs the app in that folder when it comes again."""
+        self.end(self.hosts[number], how)
+        self.hosts[number] = self._host(number, app)
+        self.start(self.hosts[number])
 
     def __enter__(self) -> Self:
         try:
@@ -144,7 +151,7 @@ class Fleet:
         part.stop()
 
     def _read_log(self, part: Part) -> None:
-        for line in _BATCH.findall(part.log_text()):
+        for line in BATCH.findall(part.log_text()):
             batch = json.loads(line)
             self.seen["batches"] += 1
             for name in ("received", "duplicate", "joined", "corrected", "dead_lettered", "conflicts", "retries"):
@@ -283,7 +290,7 @@ class Chaos:
         """Somewhere in its work: a random moment after its first batch. Sometimes it stays away for a while."""
         host = self._draw.choice(self._fleet.hosts)
         with contextlib.suppress(PartError):  # silent: it may own no partition
-            host.wait_for(_BATCH.pattern, 10.0)
+            host.wait_for(BATCH.pattern, 10.0)
         time.sleep(self._draw.uniform(0, 0.7))
         self._fleet.end(host, signal.SIGKILL)
         if self._draw.random() < 0.2:
@@ -298,7 +305,7 @@ class Chaos:
     def lose_azurite(self) -> None:
         """It stays away until a batch has failed, after all retries, and the host has it come again."""
         with contextlib.suppress(PartError):  # one host at least works
-            self._draw.choice(self._fleet.hosts).wait_for(_BATCH.pattern, 10.0)
+            self._draw.choice(self._fleet.hosts).wait_for(BATCH.pattern, 10.0)
         before, deadline = self._fleet.failed(), time.monotonic() + GIVING_UP_SECONDS
         self._fleet.azurite.stop()
         while self._fleet.failed() == before and time.monotonic() < deadline:
@@ -349,10 +356,10 @@ def main(arguments_given: list[str] | None = None) -> int:
                 if over and chaos.done["kill_host"] >= arguments.kills and len(chaos.done) == 6:
                     break
             sender.finish()
-            _wait_until_counted(fleet, traffic.sent)
+            wait_until_counted(fleet, traffic.sent)
             fleet.make_hubs_anew()
             sender.finish_with(traffic.events(EVENTS_PER_SEND))
-            _wait_until_counted(fleet, traffic.sent)
+            wait_until_counted(fleet, traffic.sent)
             _check_answer(fleet, traffic.sent, now)
             for host in fleet.hosts:
                 fleet.end(host, signal.SIGTERM)
@@ -385,7 +392,7 @@ def _tell(began: float, chaos: Chaos, sender: Sender) -> None:
     print(f"{time.monotonic() - began:6.0f} s  {sender.events} events  {dict(chaos.done)}", flush=True)
 
 
-def _wait_until_counted(fleet: Fleet, sent: Sums) -> None:
+def wait_until_counted(fleet: Fleet, sent: Sums) -> None:
     """Until the checkpoints have passed every event, and the timer every deadline. AssertionError if that never is."""
     before: tuple[int, list[str]] | None = None
     moved = time.monotonic()

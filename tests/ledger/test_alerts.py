@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ledger.alerts
 from ledger.alert_rows import alert_of, delivery_of, entity_of, newest_first, row_key
-from ledger.alerts import AlertPurgeReport, Alerts, Stored, Wanted
+from ledger.alerts import AlertPurgeReport, Alerts, Receiver, Stored, Wanted
 from ledger.store import TableStore
 from local.azurite import Azurite
 from models.alert import FORMATS, KINDS, STATES, Alert, Delivery
@@ -196,9 +196,10 @@ async def test_only_what_was_given_up_is_sent_again(store: TableStore) -> None:
     [attempt] = await claimed(alerts, NOON)
     await alerts.finish(attempt, replace(attempt.delivery, state="failed", next_attempt=None, answer="500", told=True))
     assert await claimed(alerts, NOON + timedelta(days=9)) == []
-    assert await alerts.again(alert().id, later, "https://other.example/x") is not None
+    assert await alerts.again(alert().id, later, Receiver("https://other.example/x", "slack")) is not None
     [again] = await claimed(alerts, later)
-    assert (again.alert.webhook, again.delivery.attempts, again.delivery.told) == ("https://other.example/x", 1, True)
+    assert (again.alert.webhook, again.alert.format) == ("https://other.example/x", "slack")
+    assert (again.delivery.attempts, again.delivery.told) == (1, True)
 
 
 @pytest.mark.parametrize("number", range(1, 7))

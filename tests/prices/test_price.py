@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.measures import Measures, measures_of, total
 from models.usage import Usage
-from prices.price import PARTS, Cost, Price, charges, cost, decimal_text
+from prices.price import CACHE_KINDS, PARTS, Cost, Price, charges, cost, decimal_text
 from tests.models.test_measures import call
 
 GPT_4O = Price(
@@ -97,6 +97,22 @@ def test_what_is_free_costs_0_which_is_not_none() -> None:
 
 def test_calls_without_usage_cost_nothing() -> None:
     assert cost({GPT_4O: measures_of(call(None)), None: measures_of(call(None))}) == Cost()
+
+
+@given(usages(), prices)
+def test_what_the_cache_saved_is_what_the_same_tokens_cost_more_without_rates_of_its_own(
+    usage: Usage, price: Price
+) -> None:
+    uncached = Price("test", {kind: rate for kind, rate in price.per_million.items() if kind not in CACHE_KINDS})
+    measures = measures_of(call(usage))
+    found = cost({price: measures})
+    assert found.cache_savings == (cost({uncached: measures}).amount or 0) - (found.amount or 0)
+
+
+def test_writing_to_the_cache_can_cost_more_than_reading_from_it_saved() -> None:
+    price = Price("test", {"prompt_tokens": Decimal(2), "cache_write_prompt_tokens": Decimal("2.5")})
+    written = sums(prompt_tokens=1_000_000, cache_write_prompt_tokens=1_000_000, total_tokens=1_000_000)
+    assert cost({price: written}).cache_savings == Decimal("-0.5")
 
 
 def test_the_approximate_share_is_named() -> None:

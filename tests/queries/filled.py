@@ -29,14 +29,12 @@ def environment(azurite: Azurite, **changes: str) -> dict[str, str]:
 
 
 async def fill(services: Services, records: Iterable[tuple[dict[str, Any], str]]) -> None:
-    """Count usage events, each with the hub partition that it comes from, and which takes it in no earlier than it was
-    sent. All must be counted."""
+    """Count usage events, each with the hub partition that it comes from. All must be counted."""
     batches: dict[str, list[RawEvent]] = defaultdict(list)
     times: list[datetime] = []
     for number, (record, partition) in enumerate(records):
-        time = datetime.fromisoformat(record["timestamp"])
-        event = raw_event(record, partition=partition, sequence_number=number, enqueued=max(time, NOON))
-        batches[partition].append(event)
-        times.append(time)
+        times.append(time := datetime.fromisoformat(record["timestamp"]))
+        enqueued = time if time > NOON else None  # else it would lie in the future for the hub
+        batches[partition].append(raw_event(record, partition=partition, sequence_number=number, enqueued=enqueued))
     reports = await asyncio.gather(*(ingest(batch, services, now=lambda: max(times)) for batch in batches.values()))
     assert all(report is not None and report.counted == report.received for report in reports), reports

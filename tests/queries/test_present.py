@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,3 +99,20 @@ def test_figures_name_every_count_so_that_no_answer_lacks_a_column() -> None:
     assert shown["prompt_tokens"] == 3
     assert shown["calls"] == shown["total_tokens"] == shown["missing_truncated"] == 0
     assert shown["audio_seconds"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("figures", "shown"),
+    [
+        (["calls"], {"calls": 3}),
+        (["cost", "latency_ms_p95"], {"cost": "0", "latency_ms": {"p95": None}}),
+        (["latency_ms_p50", "latency_ms_p99"], {"latency_ms": {"p50": None, "p99": None}}),
+    ],
+)
+def test_only_the_figures_that_were_asked_for(figures: list[str], shown: dict[str, Any]) -> None:
+    whole = answer("a", calls=3)
+    asked = replace(whole, query=replace(whole.query, figures=frozenset(figures)))
+    told = json.loads(as_json(asked))
+    assert told["rows"] == [{"start": "2026-11-01T00:00:00Z", "app": "a", **shown}]
+    assert told["totals"] == shown
+    assert read_csv(csv_of(asked))[0] == ["start", "app", *figures]

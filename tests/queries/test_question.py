@@ -358,3 +358,14 @@ def test_a_filter_that_can_find_nothing_is_refused(name: str, value: str) -> Non
     with pytest.raises(QueryError, match="expected") as caught:
         filters_of({name: [value]}, (name,))
     assert (caught.value.code, caught.value.parameter) == ("invalid_parameter", name)
+
+
+def test_figures_are_a_list_of_those_of_a_row() -> None:
+    assert asked("figures=cost,%20latency_ms_p95").figures == {"cost", "latency_ms_p95"}
+    assert asked("").figures == frozenset()
+
+
+@pytest.mark.parametrize("value", ["costs", "cost,", "start", "latency_ms"])
+def test_a_figure_that_no_row_has_is_refused(value: str) -> None:
+    error = refused(f"figures={value}")
+    assert (error.code, error.parameter) == ("invalid_parameter", "figures")

@@ -108,7 +108,7 @@ async def read(filled: Services, question: str, *, concurrency: int = 8, **chang
     query = query_of(question)
     store, fold = CountingStore(filled.usage), Fold(query, 10_000, PriceBook({}, None))
     reader = UsageReader(store, filled.directory, concurrency=concurrency, bounds=replace(BOUNDS, **changes))
-    rows = await reader.read(query, fold.take, NOW)
+    rows = (await reader.read(query, fold.take, NOW)).rows
     return Reading(store, rows, fold.answer())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from ledger.store import Entity, Row, Store, StoreBusy, Write
+from ledger.store import Entity, Row, Store, StoreBusy, WholeStore, Write
 
 
 class FaultyStore:
@@ -53,6 +53,20 @@ class FaultyStore:
         self.requests += 1
         self._before(self.requests)
         return self.requests
+
+
+class FaultyWholeStore(FaultyStore):
+    """The same of a table that is gone through as a whole."""
+
+    _store: WholeStore
+
+    async def partition_after(self, partition_key: str) -> str | None:
+        self._next()
+        return await self._store.partition_after(partition_key)
+
+    def typed(self, partition_key: str, start: str, end: str) -> AsyncIterator[Row]:
+        self._next()
+        return self._store.typed(partition_key, start, end)
 
 
 def never(number: int) -> None:

@@ -1,0 +1,171 @@
+"""The files of an export.
+
+FOLDER/files.ndjson     what the export is of; then a line for each file that is whole
+FOLDER/manifest.json    written at the end: without it the export is not finished
+FOLDER/{table}/*.ndjson.gz    one partition each, a row a line (ledger/odata.py), in the order of their keys
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ledger.odata import dump_row, load_row
+from ledger.snapshot import measures_in
+from ledger.store import Entity
+from models.measures import Measures, add
+
+FORMAT: Final = "usage-export/1"
+FILES: Final = "files.ndjson"
+MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
+    versions of the rows."""
+
+    begun_utc: str
+    tables: tuple[str, ...]
+    oldest: int
+    newest: int
+    format: str = FORMAT
+
+
+@dataclass(slots=True)
+class Content:
+    """What a partition's rows come to: `kinds` counts them by the first letter of their keys where that tells them
+    apart (table `usage`: c, d, h, m), `sums` are those of its month rows, `sha256` is of the lines."""
+
+    rows: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    sums: Measures = field(default_factory=dict)
+    sha256: str = ""
+
+    def take(self, table: str, entity: Entity) -> None:
+        self.rows += 1
+        if table == "usage":
+            kind = entity["RowKey"][0]
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            if kind == "m":
+                add(self.sums, measures_in(entity))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file, which is one partition."""
+
+    table: str
+    partition: str
+    file: str
+    content: Content
+
+
+class Backup:
+    """The folder of an export. Raises OSError, and ValueError for files that are no export."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @property
+    def is_finished(self) -> bool:
+        return (self.folder / MANIFEST).exists()
+
+    def begin(self, header: Header) -> tuple[Header, list[Part]]:
+        """The header, and the files that are whole: those of an export that was not finished, which is gone on with."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / FILES
+        if path.exists():
+            return self.read()
+        if any(self.folder.iterdir()):
+            raise ValueError(f"{self.folder} is not empty: expected a new folder, or an export that was not finished")
+        self._append(asdict(header))
+        return header, []
+
+    def read(self) -> tuple[Header, list[Part]]:
+        lines = (self.folder / FILES).read_bytes().split(b"\n")
+        whole = [json.loads(line) for line in lines[:-1]]  # the last one has no end if the process ended in it
+        if not whole or whole[0].get("format") != FORMAT:
+            raise ValueError(f"{self.folder / FILES}: expected an export of the format {FORMAT}")
+        if lines[-1]:
+            (self.folder / FILES).write_bytes(b"\n".join(lines[:-1]) + b"\n")
+        header = Header(**{**whole[0], "tables": tuple(whole[0]["tables"])})
+        return header, [Part(**{**each, "content": Content(**each["content"])}) for each in whole[1:]]
+
+    async def write(self, table: str, partition: str, rows: AsyncIterator[Entity]) -> Part:
+        """A partition as a file, which is there whole or not at all."""
+        name = f"{table}/{_file_name(partition)}"
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        content, digest = Content(), hashlib.sha256()
+        with unfinished.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as lines:
+            async for entity in rows:
+                line = dump_row(entity).encode() + b"\n"
+                lines.write(line)
+                digest.update(line)
+                content.take(table, entity)
+        content.sha256 = digest.hexdigest()
+        _keep(unfinished)
+        unfinished.replace(path)
+        part = Part(table, partition, name, content)
+        self._append(asdict(part))
+        return part
+
+    def finish(self, header: Header, parts: list[Part], ended_utc: str) -> None:
+        told = asdict(header) | {"ended_utc": ended_utc, "files": len(parts), "tables": _by_table(header, parts)}
+        unfinished = self.folder / f"{MANIFEST}.part"
+        unfinished.write_text(json.dumps(told, indent=1) + "\n")
+        _keep(unfinished)
+        unfinished.replace(self.folder / MANIFEST)
+
+    def rows(self, part: Part) -> Iterator[Entity]:
+        """The rows of a file. Raises ValueError where it is not what was written."""
+        content, digest = Content(), hashlib.sha256()
+        path = self.folder / part.file
+        last = ""
+        try:
+            with gzip.open(path, "rb") as lines:
+                for line in lines:
+                    entity = load_row(line)
+                    if entity["PartitionKey"] != part.partition or entity["RowKey"] <= last:
+                        raise ValueError("a row is in another partition, or not in order")
+                    last = entity["RowKey"]
+                    digest.update(line)
+                    content.take(part.table, entity)
+                    yield entity
+        except (EOFError, gzip.BadGzipFile, ValueError) as fault:
+            raise ValueError(f"{path} is damaged: {fault}") from fault
+        content.sha256 = digest.hexdigest()
+        if content != part.content:
+            raise ValueError(f"{path} is damaged: its rows, sums or SHA-256 are not those that {FILES} has of it")
+
+    def _append(self, document: dict[str, Any]) -> None:
+        with (self.folder / FILES).open("ab") as lines:
+            lines.write(json.dumps(document).encode() + b"\n")
+            lines.flush()
+            os.fsync(lines.fileno())
+
+
+def _by_table(header: Header, parts: list[Part]) -> dict[str, Any]:
+    tables: dict[str, Any] = {table: {"partitions": 0, "rows": 0} for table in header.tables}
+    for part in parts:
+        tables[part.table]["partitions"] += 1
+        tables[part.table]["rows"] += part.content.rows
+    return tables
+
+
+def _file_name(partition: str) -> str:
+    """Readable, and another one for every partition, also where file names have no case."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", partition)[:60]
+    return f"{readable}-{hashlib.sha256(partition.encode()).hexdigest()[:16]}.ndjson.gz"
+
+
+def _keep(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,97 @@
+"""Write the tables to files, while the app counts."""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from commands.backup import Backup, Header, Part
+from commands.progress import Progress
+from ledger import directory, progress, rows, schema
+from ledger.retry import insist
+from ledger.rows import utc_text
+from ledger.snapshot import snapshot
+from ledger.store import Entity, WholeStore
+from services import Services, now
+
+HELP = "write all tables, or some, to files in a folder; run again, it goes on where it was"
+AT_ONCE: Final = 4
+"""Partitions."""
+NOT_EXPORTED: Final = {directory.TABLE: (directory.CURSORS[0], progress.PARTITION_KEY, schema.PARTITION_KEY)}
+"""Partitions that belong to the running app and not to its data: keys of cursors, positions in hubs. The schema version
+is in the header."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to, and what."""
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new one, or one not finished")
+    parser.add_argument("--table", action="append", help="repeatable; default: all tables")
+
+
+async def run(arguments: argparse.Namespace, found: Services) -> int:
+    """Returns 0 when every partition is in a file. Raises ValueError for a folder or a table that cannot be meant."""
+    await found.schema.check()
+    versions = await found.schema.found() or schema.SchemaVersions(schema.VERSION, schema.OLDEST_READ)
+    for name in arguments.table or ():
+        if name not in found.stores:
+            raise ValueError(f"--table is {name!r}: expected one of {', '.join(found.stores)}")
+    # The directory comes last: it then names every app whose calls were read.
+    wanted = tuple(sorted(set(arguments.table or found.stores), key=lambda name: (name == directory.TABLE, name)))
+    backup = Backup(arguments.to)
+    if backup.is_finished:
+        raise ValueError(f"{arguments.to} holds a finished export: expected a new folder")
+    header, parts = backup.begin(Header(utc_text(now()), wanted, versions.oldest, versions.newest))
+    if header.tables != wanted:
+        raise ValueError(f"{arguments.to} holds an unfinished export of {', '.join(header.tables)}: expected the same")
+    done = {(part.table, part.partition) for part in parts}
+    for table in header.tables:
+        store = found.stores[table]
+        todo = [name for name in await partitions(store, table) if (table, name) not in done]
+        with Progress(f"partitions of {table}", len(todo)) as bar:
+            at_once = asyncio.Semaphore(AT_ONCE)
+
+            async def one(name: str, table: str = table, store: WholeStore = store, bar: Progress = bar) -> None:
+                async with at_once:  # noqa: B023
+                    part = await insist(lambda: backup.write(table, name, rows_of(store, table, name)))
+                    parts.append(part)
+                    bar.advance(f"{part.content.rows:,} rows in {name}")
+
+            await _all(*(one(name) for name in todo))
+    backup.finish(header, parts, utc_text(now()))
+    print(told(parts))
+    return 0
+
+
+def told(parts: list[Part]) -> str:
+    """One line over all of them."""
+    sums = [part.content.sums for part in parts]
+    calls, tokens = (sum(each.get(name, 0) for each in sums) for name in ("calls", "total_tokens"))
+    return f"{sum(part.content.rows for part in parts)} rows in {len(parts)} files: {calls} calls, {tokens} tokens"
+
+
+async def partitions(store: WholeStore, table: str) -> list[str]:
+    """Those that are exported, in order. Raises StoreBusy."""
+    names: list[str] = []
+    last: str | None = ""
+    while (last := await store.partition_after(last or "")) is not None:
+        if last not in NOT_EXPORTED.get(table, ()):
+            names.append(last)
+    return names
+
+
+async def rows_of(store: WholeStore, table: str, partition: str) -> AsyncIterator[Entity]:
+    """The rows of one partition, in order."""
+    if table == rows.TABLE:
+        async for entity in snapshot(store, partition):
+            yield entity
+        return
+    async for row in store.typed(partition, "", "~~"):
+        yield row.columns
+
+
+async def _all(*works: "asyncio.Future[None] | object") -> None:
+    outcomes = await asyncio.gather(*works, return_exceptions=True)  # type: ignore[arg-type]
+    for outcome in outcomes:  # only when none is under way any more
+        if isinstance(outcome, BaseException):
+            raise outcome

@@ -1,0 +1,131 @@
+"""Bring the files of an export back into tables: the rows that are not there, and never over another one."""
+
+import argparse
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from commands.backup import Backup, Part
+from commands.export import told
+from commands.progress import Progress
+from ledger import schema
+from ledger.odata import dump_row
+from ledger.retry import insist
+from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, RowExists, WholeStore, Write
+from models.errors import StoreUnavailable
+from services import Services, now
+
+HELP = "bring an export's rows into the tables; rows that are there stay as they are, and nothing is overwritten"
+MAX_BYTES: Final = 2 * 1024 * 1024
+"""Of one transaction, which may have 4 MiB as it is sent."""
+MAX_PRINTED: Final = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where from, and what."""
+    parser.add_argument("--from", dest="folder", type=Path, required=True, metavar="FOLDER", help="a finished export")
+    parser.add_argument("--table", action="append", help="repeatable; default: all tables of the export")
+
+
+class Compared(NamedTuple):
+    """A partition's file beside the table: rows that are the `same`, `missing` in the table, or `different` there."""
+
+    same: int
+    missing: int
+    different: list[str]
+
+
+async def run(arguments: argparse.Namespace, found: Services) -> int:
+    """Returns 1 if a partition was refused. Raises ValueError for what is no finished export, or a damaged one."""
+    backup = Backup(arguments.folder)
+    if not backup.is_finished:
+        raise ValueError(f"{arguments.folder} holds no finished export: run `export --to` on it to its end")
+    header, parts = backup.read()
+    for name in arguments.table or header.tables:
+        if name not in header.tables or name not in found.stores:
+            raise ValueError(f"table {name!r}: expected one of {', '.join(set(header.tables) & set(found.stores))}")
+    if header.newest > schema.VERSION:
+        raise ValueError(f"the export has schema version {header.newest}, this is {schema.VERSION}: use the later one")
+    versions = await found.schema.note(now())
+    if header.oldest < versions.oldest:
+        await found.schema.note(now(), oldest=header.oldest)
+    wanted = [part for part in parts if part.table in (arguments.table or header.tables)]
+    refused = 0
+    with Progress("partitions", len(wanted)) as bar:
+        for part in wanted:
+            compared = await bring(backup, part, found.stores[part.table])
+            if compared.different:
+                refused += 1
+                print(f"{part.table} {part.partition}: refused, {len(compared.different)} rows are there and different")
+                for row_key in compared.different[:MAX_PRINTED]:
+                    print(f"    {row_key}")
+            bar.advance(f"{compared.missing:,} rows brought in, {compared.same:,} were there, {part.partition}")
+    if refused:
+        print(f"{refused} of {len(wanted)} partitions refused")
+    else:
+        print(f"{told(wanted)}; each row is in the tables")
+    return 1 if refused else 0
+
+
+async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
+    """Insert the rows of one file that the table does not have, if it has none that is different: a partition comes
+    in as a whole or not at all, since its sums belong to its calls. Raises ValueError for a damaged file, before
+    anything is written."""
+    before = await _compare(backup, part, store)
+    if before.different or not before.missing:
+        return before
+    chunk: list[Entity] = []
+    size = 0
+    async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
+        async for entity, there in pairs:
+            if there is not None:
+                continue
+            bytes_of = len(dump_row(entity))
+            if chunk and (len(chunk) == MAX_TRANSACTION_ENTITIES or size + bytes_of > MAX_BYTES):
+                await _insert(store, chunk)
+                chunk, size = [], 0
+            chunk.append(entity)
+            size += bytes_of
+    if chunk:
+        await _insert(store, chunk)
+    after = await _compare(backup, part, store)
+    if after.different or after.missing:
+        raise StoreUnavailable(f"{part.table} {part.partition} is being written: stop the app, and import again")
+    return before
+
+
+async def _insert(store: WholeStore, entities: list[Entity]) -> None:
+    try:
+        await insist(partial(store.submit, [Write(entity) for entity in entities]))
+    except RowExists:
+        # The answer to our own was lost, or somebody writes there: what is there now is compared in the end.
+        return
+
+
+async def _compare(backup: Backup, part: Part, store: WholeStore) -> Compared:
+    same = missing = 0
+    different: list[str] = []
+    async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
+        async for entity, there in pairs:
+            if there is None:
+                missing += 1
+            elif there == entity:
+                same += 1
+            else:
+                different.append(entity["RowKey"])
+    return Compared(same, missing, different)
+
+
+async def _beside(
+    wanted: Iterator[Entity], store: WholeStore, partition: str
+) -> AsyncGenerator[tuple[Entity, Entity | None]]:
+    """Each row of the file with the one in the table; both come in the order of their keys."""
+    there = aiter(store.typed(partition, "", "~~"))
+    row = await anext(there, None)
+    for entity in wanted:
+        while row is not None and row.columns["RowKey"] < entity["RowKey"]:
+            row = await anext(there, None)
+        found = row is not None and row.columns["RowKey"] == entity["RowKey"]
+        yield entity, dict(row.columns) if row is not None and found else None

@@ -1,0 +1,142 @@
+// The page: from the state in its address to what is shown.
+
+import { Problem, ask, csv } from "./api.js";
+import { budgets, budgetsTable } from "./budgets.js";
+import { callsList, callsQuestion, callView } from "./calls.js";
+import { clear } from "./charts.js";
+import { controls } from "./controls.js";
+import { h, say } from "./dom.js";
+import { time } from "./format.js";
+import * as gate from "./gate.js";
+import * as overview from "./overview.js";
+import { DIMENSIONS, MEASURES, address, changed, question, read } from "./state.js";
+import { status } from "./status.js";
+
+const main = document.getElementById("main");
+const names = new Map();
+let running = new AbortController();
+
+const current = () => read(location.hash);
+const go = (state) => { location.hash = address(state); };
+
+/** Show the state of the address; what was still being asked for another is forgotten. */
+async function show() {
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const state = current();
+  // A key that came in the address must not stay in it, nor in the history.
+  history.replaceState(null, "", location.pathname + address(state));
+  document.getElementById("controls").replaceChildren(controls(state, go, { refresh: show, download: () => download(state) }));
+  clear();
+  main.replaceChildren(gate.loading());
+  main.setAttribute("aria-busy", "true");
+  try {
+    await (state.call ? showCall(state, signal) : showOverview(state, signal));
+    say("The figures are shown.");
+  } catch (fault) {
+    if (signal.aborted) return;
+    if (!(fault instanceof Problem)) console.error(fault);
+    main.replaceChildren(gate.problem(fault instanceof Problem ? fault : new Problem("down", "The page has a fault; the browser’s console says more."), show));
+    say(main.querySelector("h2")?.textContent ?? "");
+  } finally {
+    if (!signal.aborted) main.setAttribute("aria-busy", "false");
+  }
+}
+
+async function showCall(state, signal) {
+  main.replaceChildren(...(await callView(state, signal, () => history.back())).flat(Infinity));
+}
+
+async function showOverview(state, signal) {
+  const { asked, whole: first, tops, series, stacked, unpriced } = overview.questions(state, signal);
+  const limits = budgets(signal);
+  limits.catch(() => {}); // told where it is shown
+  const [whole] = await Promise.all([first, namesOf("app", { ...asked, rows: (state.filters.app ?? []).map((app) => ({ app })) }, signal)]);
+  const head = heading(state, asked);
+  if (!whole.totals.calls) {
+    main.replaceChildren(head, status(series, signal), gate.nothing(Object.keys(state.filters).length > 0));
+    return;
+  }
+  const part = (title, promise, draw, classes = "") => {
+    const section = h("section", { class: `card ${classes}` }, h("h2", {}, title), gate.loading());
+    const fill = (...nodes) => section.replaceChildren(section.firstChild, ...nodes.flat(Infinity).filter(Boolean));
+    const done = promise.then((answer) => !signal.aborted && fill(draw(answer)), (fault) => !signal.aborted && fill(gate.problem(fault, show)));
+    section.done = done;
+    return section;
+  };
+  const group = (name) => Promise.all([tops[name], namesOf(name, tops[name], signal)]).then(([answer]) => answer);
+  const app = state.filters.app?.length === 1 ? state.filters.app[0] : null;
+  const parts = [
+    part(`${MEASURES[state.measure]} over time`, Promise.all([series, stacked, namesOf(state.by, first, signal)]), ([all, found]) => overview.overTime(state, all, found, display, go), "wide"),
+    ...[["app", "Top apps"], ["model", "Top models"]].filter(([name]) => state.filters[name]?.length !== 1).map(([name, title]) =>
+      part(title, group(name), (answer) => overview.topTable(state, name, answer, display, go))),
+    part("Tokens", series, overview.tokenKinds),
+    part("Calls", series, overview.callsOverTime),
+    part("Latency", series, overview.latencyOverTime),
+    part("How usage is known", unpriced, (found) => overview.trust(whole.totals, found)),
+    app !== null && part("Calls, one by one", callsList(state, signal, go), (list) => [list, h("p", {},
+      h("button", { type: "button", click: () => saved("calls", callsQuestion(state), "calls.csv") }, "These calls as CSV"))], "wide"),
+  ].filter(Boolean);
+  const cards = h("div", { class: "cards" }, parts);
+  main.replaceChildren(head, status(series, signal), overview.tiles(state, whole), cards);
+  limits.then((found) => {
+    if (!found || signal.aborted) return;
+    const card = part("Budgets", limits, (known) => budgetsTable(known, state), "wide");
+    parts[0].after(card);
+  }, () => {});
+  await Promise.all(parts.map((each) => each.done));
+}
+
+/** What is looked at, in words: also on paper, where there are no controls. */
+function heading(state, asked) {
+  const told = Object.entries(state.filters).map(([name, values]) => `${DIMENSIONS[name]}: ${values.map((value) => display(name, value)).join(", ")}`);
+  const range = `${time(asked.from, state.tz, "minute")} – ${time(asked.to, state.tz, "minute")}, ${state.tz}`;
+  return h("div", { class: "heading" },
+    told.length ? h("h2", {}, told.join("; ")) : h("h2", {}, "All that you may see"),
+    h("p", { class: "quiet" }, range));
+}
+
+/** A name as people know it; the app's own stands in its title. */
+function display(dimension, name) {
+  if (name === null) return overview.NOT_TOLD[dimension] ?? "(not told)";
+  return (dimension === "app" && names.get(name)) || name;
+}
+
+/** What operators entered of the apps that are shown. */
+async function namesOf(dimension, answer, signal) {
+  if (dimension !== "app") return;
+  const { from, to, rows } = await answer;
+  const unknown = rows.map((row) => row.app).filter((app) => !names.has(app));
+  if (!unknown.length) return;
+  const { apps } = await ask("apps", { from, to, app: unknown }, signal);
+  for (const { app, display_name: name } of apps) names.set(app, name);
+}
+
+/** What is seen, as a file. */
+async function download(state) {
+  await saved("usage", { ...question(state), group_by: state.by }, `usage-by-${state.by}.csv`);
+}
+
+async function saved(path, parameters, name) {
+  say("The CSV is being made.");
+  try {
+    save(await csv(path, parameters), name);
+    say("The CSV is saved.");
+  } catch (fault) {
+    main.prepend(gate.problem(fault, () => saved(path, parameters, name)));
+  }
+}
+
+function save(text, name) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", show);
+show();

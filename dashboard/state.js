@@ -1,0 +1,108 @@
+// What is looked at: kept behind the # of the address, so that a view can be shared and no server sees it.
+
+export const RANGES = {
+  "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days", month: "This month", "last-month": "Last month",
+  "12m": "Last 12 months", custom: "Days…",
+};
+export const MEASURES = { cost: "Cost", total_tokens: "Tokens", calls: "Calls" };
+export const GRANULARITIES = { auto: "Automatic", hour: "Hours", day: "Days", month: "Months" };
+export const DIMENSIONS = {
+  app: "App", model: "Model", cost_center: "Cost centre", deployment: "Deployment", operation: "Operation", api: "API",
+  product: "Product", subscription: "Subscription", user: "User", backend: "Backend", gateway: "Gateway", region: "Region",
+  client_ip: "Client IP", stream: "Stream", status: "Status",
+};
+/** Beyond so many days a granularity would be more bars than anyone can read. */
+const MOST_DAYS = { hour: 14, day: 400, month: Infinity };
+
+const HOUR = 3_600_000;
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+const STARTS = { range: "7d", by: "model", measure: "cost", granularity: "auto", tz: ZONE, from: "", to: "", call: "" };
+const CHOICES = { range: RANGES, by: DIMENSIONS, measure: MEASURES, granularity: GRANULARITIES };
+
+/** The state that an address names; what it names wrongly stands at its default. */
+export function read(hash) {
+  const named = new URLSearchParams(hash.replace(/^#/, ""));
+  const state = { ...STARTS, filters: {} };
+  for (const [name, value] of named) {
+    if (name in DIMENSIONS) (state.filters[name] ??= []).push(value);
+    else if (name in CHOICES ? Object.hasOwn(CHOICES[name], value) : name in STARTS) state[name] = value;
+  }
+  if (!isZone(state.tz)) state.tz = ZONE;
+  if (state.range === "custom" && !(isDay(state.from) && isDay(state.to) && state.from <= state.to)) state.range = STARTS.range;
+  if (state.range !== "custom") state.from = state.to = "";
+  return state;
+}
+
+/** The address of a state, from its #. The zone is always said: a shared view is the same for everyone. */
+export function address(state) {
+  const named = new URLSearchParams();
+  for (const name of Object.keys(STARTS)) if (state[name] !== STARTS[name] || name === "tz") named.append(name, state[name]);
+  for (const [name, values] of Object.entries(state.filters)) for (const value of values) named.append(name, value);
+  return `#${named}`;
+}
+
+/** The state with `changes`; `filters` replaces those of the dimensions that it names. */
+export function changed(state, { filters = {}, ...changes }) {
+  const kept = Object.entries({ ...state.filters, ...filters }).filter(([, values]) => values.length);
+  return { ...state, call: "", ...changes, filters: Object.fromEntries(kept) };
+}
+
+/** The question of a state: `from`, `to`, `tz`, `granularity` as the API takes them, with the filters. */
+export function question(state, now = Date.now()) {
+  const [from, to] = bounds(state, now);
+  const days = (to - from) / HOUR / 24;
+  const wanted = state.granularity === "auto" ? (days <= 2.5 ? "hour" : days <= 100 ? "day" : "month") : state.granularity;
+  const granularity = ["hour", "day", "month"].find((each, number, all) => number >= all.indexOf(wanted) && days <= MOST_DAYS[each]);
+  return { from: text(from), to: text(to), tz: state.tz, granularity, ...state.filters };
+}
+
+function bounds(state, now) {
+  const { tz } = state;
+  const [year, month, day] = clock(now, tz);
+  switch (state.range) {
+    case "24h": return [now - 24 * HOUR, now];
+    case "30d": return [midnight(year, month, day - 29, tz), now];
+    case "month": return [midnight(year, month, 1, tz), now];
+    case "last-month": return [midnight(year, month - 1, 1, tz), midnight(year, month, 1, tz)];
+    case "12m": return [midnight(year, month - 11, 1, tz), now];
+    case "custom": {
+      const [first, last] = [state.from, state.to].map((each) => each.split("-").map(Number));
+      return [midnight(first[0], first[1] - 1, first[2], tz), midnight(last[0], last[1] - 1, last[2] + 1, tz)];
+    }
+    default: return [midnight(year, month, day - 6, tz), now];
+  }
+}
+
+/** How much of its month a time of "this month" lies behind, as a share of 1. */
+export function monthBehind(tz, now = Date.now()) {
+  const [year, month] = clock(now, tz);
+  const first = midnight(year, month, 1, tz);
+  return (now - first) / (midnight(year, month + 1, 1, tz) - first);
+}
+
+/** Year, month from 0, day and so on, as clocks of a zone show them. */
+function clock(instant, tz) {
+  const parts = new Intl.DateTimeFormat("en-US", {
+    timeZone: tz, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric",
+    second: "numeric",
+  }).formatToParts(instant);
+  const part = (type) => Number(parts.find((each) => each.type === type).value);
+  return [part("year"), part("month") - 1, part("day"), part("hour"), part("minute"), part("second")];
+}
+
+function midnight(year, month, day, tz) {
+  const wanted = Date.UTC(year, month, day);
+  const offset = (instant) => Date.UTC(...clock(instant, tz)) - instant;
+  return wanted - offset(wanted - offset(wanted));
+}
+
+const text = (instant) => new Date(instant).toISOString().replace(/\.\d+Z$/, "Z");
+const isDay = (value) => /^\d{4}-\d\d-\d\d$/.test(value) && !Number.isNaN(Date.parse(value));
+
+function isZone(name) {
+  try {
+    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
+  } catch {
+    return false;
+  }
+}

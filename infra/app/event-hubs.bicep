@@ -1,0 +1,77 @@
+// The namespace with its two hubs. Nobody has a key for it, but for Azure Monitor where it sends the gateway's logs.
+param name string
+param location string
+param tags object
+param usageEventsHub string
+param gatewayLogsHub string
+param consumerGroup string
+param partitions int
+param retentionDays int
+param maximumThroughputUnits int
+param receivesFromAzureMonitor bool
+param privateNetwork bool
+
+resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+    tier: 'Standard'
+    capacity: 1
+  }
+  properties: {
+    // Diagnostic settings send with a shared access policy and know no identity (MicrosoftDocs/azure-docs #119932), so
+    // with them local authentication has to stay on.
+    disableLocalAuth: !receivesFromAzureMonitor
+    isAutoInflateEnabled: true
+    maximumThroughputUnits: maximumThroughputUnits
+    minimumTlsVersion: '1.2'
+    publicNetworkAccess: 'Enabled'
+  }
+}
+
+// API Management and Azure Monitor send from outside of any network of ours, as trusted services.
+resource networkRules 'Microsoft.EventHub/namespaces/networkRuleSets@2024-01-01' = {
+  parent: namespace
+  name: 'default'
+  properties: {
+    publicNetworkAccess: 'Enabled'
+    defaultAction: privateNetwork ? 'Deny' : 'Allow'
+    trustedServiceAccessEnabled: true
+    ipRules: []
+    virtualNetworkRules: []
+  }
+}
+
+@batchSize(1)
+resource hubs 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = [for hub in [usageEventsHub, gatewayLogsHub]: {
+  parent: namespace
+  name: hub
+  properties: {
+    partitionCount: partitions
+    messageRetentionInDays: retentionDays
+  }
+}]
+
+@batchSize(1)
+resource groups 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-01-01' = [for (hub, index) in [usageEventsHub, gatewayLogsHub]: {
+  parent: hubs[index]
+  name: consumerGroup
+}]
+
+// The only policy that is made here, and nothing reads its keys. Azure Monitor asks for these three rights.
+resource azureMonitor 'Microsoft.EventHub/namespaces/authorizationRules@2024-01-01' = if (receivesFromAzureMonitor) {
+  parent: namespace
+  name: 'azure-monitor'
+  properties: {
+    rights: [
+      'Listen'
+      'Manage'
+      'Send'
+    ]
+  }
+}
+
+output name string = namespace.name
+output azureMonitorRuleId string = receivesFromAzureMonitor ? azureMonitor.id : ''

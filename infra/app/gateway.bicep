@@ -1,0 +1,152 @@
+// What connects a gateway: the logger, the policy fragments, an API's policy, and the logs of mode B (docs/capture.md).
+param apiManagementName string
+param eventHubNamespaceName string
+param usageEventsHub string
+param gatewayLogsHub string
+param gatewayLogs string
+param azureMonitorRuleId string
+param apiName string
+param apiPolicy string
+param entraAudience string
+
+var fragments = [
+  {
+    name: 'usage-buffered'
+    value: loadTextContent('../../policies/fragments/usage-buffered.xml')
+  }
+  {
+    name: 'usage-gateway-log'
+    value: loadTextContent('../../policies/fragments/usage-gateway-log.xml')
+  }
+  {
+    name: 'usage-identity'
+    value: loadTextContent('../../policies/fragments/usage-identity.xml')
+  }
+  {
+    name: 'usage-include'
+    value: loadTextContent('../../policies/fragments/usage-include.xml')
+  }
+  {
+    name: 'usage-json'
+    value: loadTextContent('../../policies/fragments/usage-json.xml')
+  }
+  {
+    name: 'usage-request'
+    value: loadTextContent('../../policies/fragments/usage-request.xml')
+  }
+  {
+    name: 'usage-send'
+    value: loadTextContent('../../policies/fragments/usage-send.xml')
+  }
+]
+
+var examples = {
+  none: ''
+  'mode-a': loadTextContent('../../policies/examples/mode-a.xml')
+  'mode-b': loadTextContent('../../policies/examples/mode-b.xml')
+  'mode-c': loadTextContent('../../policies/examples/mode-c.xml')
+}
+
+// What the examples read.
+var namedValues = [
+  {
+    name: 'entra-tenant-id'
+    value: tenant().tenantId
+  }
+  {
+    name: 'entra-audience'
+    value: entraAudience
+  }
+]
+
+var setsPolicy = !empty(apiName) && apiPolicy != 'none'
+var countsLogs = gatewayLogs != 'none'
+var categories = gatewayLogs == 'llm-and-gateway' ? ['GatewayLlmLogs', 'GatewayLogs'] : ['GatewayLlmLogs']
+
+resource service 'Microsoft.ApiManagement/service@2024-05-01' existing = {
+  name: apiManagementName
+}
+
+// With the gateway's own identity, so without a key.
+resource logger 'Microsoft.ApiManagement/service/loggers@2024-05-01' = {
+  parent: service
+  name: 'usage-events'
+  properties: {
+    loggerType: 'azureEventHub'
+    credentials: {
+      name: usageEventsHub
+      endpointAddress: '${eventHubNamespaceName}.servicebus.windows.net'
+      identityClientId: 'systemAssigned'
+    }
+  }
+}
+
+resource policyFragments 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = [for fragment in fragments: {
+  parent: service
+  name: fragment.name
+  properties: {
+    format: 'xml'
+    value: fragment.value
+  }
+  dependsOn: [
+    logger
+  ]
+}]
+
+resource values 'Microsoft.ApiManagement/service/namedValues@2024-05-01' = [for named in namedValues: if (setsPolicy) {
+  parent: service
+  name: named.name
+  properties: {
+    displayName: named.name
+    value: named.value
+  }
+}]
+
+resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' existing = if (!empty(apiName)) {
+  parent: service
+  name: !empty(apiName) ? apiName : 'none'
+}
+
+resource policy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = if (setsPolicy) {
+  parent: api
+  name: 'policy'
+  properties: {
+    format: 'xml'
+    value: examples[apiPolicy]
+  }
+  dependsOn: [
+    policyFragments
+    values
+  ]
+}
+
+// The gateway's log of model calls, without messages: of this API, all calls.
+resource llmLog 'Microsoft.ApiManagement/service/apis/diagnostics@2024-06-01-preview' = if (countsLogs && !empty(apiName)) {
+  parent: api
+  name: 'azuremonitor'
+  properties: {
+    loggerId: '${service.id}/loggers/azuremonitor'
+    sampling: {
+      samplingType: 'fixed'
+      percentage: 100
+    }
+    largeLanguageModel: {
+      logs: 'enabled'
+    }
+  }
+}
+
+resource toHub 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (countsLogs) {
+  scope: service
+  name: 'llm-usage'
+  properties: {
+    eventHubAuthorizationRuleId: azureMonitorRuleId
+    eventHubName: gatewayLogsHub
+    logs: [for category in categories: {
+      category: category
+      enabled: true
+    }]
+  }
+}
+
+output principalId string = service.identity.principalId

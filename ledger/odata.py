@@ -1,0 +1,76 @@
+"""A row as one line of JSON, exactly: the form in which Table Storage itself shows rows, a column's type beside it
+where JSON does not tell it (`"calls": "12", "calls@odata.type": "Edm.Int64"`).
+
+Source: learn.microsoft.com, "Payload format for Table service operations". Whole numbers without a type are Edm.Int32.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from azure.data.tables import EdmType, EntityProperty
+
+from ledger.store import Entity
+
+_TYPE: Final = "@odata.type"
+
+
+def dump_row(columns: Mapping[str, Any]) -> str:
+    """`columns` as WholeStore.typed gives them. Raises ValueError for a value of a type that no table has."""
+    document: dict[str, Any] = {}
+    for name, value in columns.items():
+        plain, type_name = _plain(name, value)
+        document[name] = plain
+        if type_name is not None:
+            document[name + _TYPE] = type_name
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def load_row(line: str | bytes) -> Entity:
+    """What `dump_row` made `line` of. Raises ValueError."""
+    document = json.loads(line)
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(key), str) for key in ("PartitionKey", "RowKey")
+    ):
+        raise ValueError("not a row: expected a JSON object with PartitionKey and RowKey")
+    values = {name: value for name, value in document.items() if not name.endswith(_TYPE)}
+    return {name: _typed(name, value, document.get(name + _TYPE)) for name, value in values.items()}
+
+
+def _plain(name: str, value: Any) -> tuple[Any, str | None]:
+    if isinstance(value, EntityProperty) and value.edm_type == EdmType.INT64:
+        return str(value.value), "Edm.Int64"
+    match value:
+        case str() | bool() | int():
+            return value, None
+        case float():
+            return value if math.isfinite(value) else str(value), "Edm.Double"
+        case bytes():
+            return base64.b64encode(value).decode(), "Edm.Binary"
+        case UUID():
+            return str(value), "Edm.Guid"
+        case datetime():  # the SDK's own, which keeps all seven digits that the service has
+            return getattr(value, "tables_service_value", None) or value.isoformat(), "Edm.DateTime"
+    raise ValueError(f"column {name} has a value of type {type(value).__name__}, which no table has")
+
+
+def _typed(name: str, value: Any, type_name: object) -> Any:
+    match type_name:
+        case None:
+            if isinstance(value, str | bool | int):
+                return value
+        case "Edm.Int64":
+            return EntityProperty(int(value), EdmType.INT64)
+        case "Edm.Double":
+            return float(value)
+        case "Edm.Binary":
+            return base64.b64decode(value, validate=True)
+        case "Edm.Guid":
+            return UUID(value)
+        case "Edm.DateTime":
+            return EntityProperty(value, EdmType.DATETIME)
+    raise ValueError(f"column {name} is no value of type {type_name or 'Edm.String'}")

@@ -1,0 +1,231 @@
+"""What the dashboard shows instead of figures, to whom, and on what: keys, sign-in, faults, phones, paper, keyboard."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, Route
+
+import services
+from tests.dashboard.conftest import READY, Look, api, figures, shot
+from tests.dashboard.known import BUSY, HOSTILE, NAMES, READER
+from tests.support.principals import SIGN_IN, signed_in
+
+KEY = "right+key/with=signs"
+DATA = "**/api/usage*"
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
+WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
+
+
+async def with_keys(page: Page) -> None:
+    """As the platform does: no answer without the key, and none with a body of ours."""
+
+    async def guard(route: Route) -> None:
+        if "/api/dashboard" in route.request.url or route.request.headers.get("x-functions-key") == KEY:
+            await route.continue_()
+        else:
+            await route.fulfill(status=401)
+
+    await page.route("**/api/**", guard)
+
+
+async def test_a_key_is_typed_once_and_kept_in_the_session_only(look: Look) -> None:
+    asked: list[str] = []
+
+    async def before(page: Page) -> None:
+        await with_keys(page)
+        page.on("request", lambda request: asked.append(request.url))
+
+    page = await look(before=before)
+    await page.get_by_label("Key of the function app").fill("wrong")
+    await page.get_by_role("button", name="Show the figures").click()
+    await page.get_by_text("does not take this key").wait_for()
+    await shot(page, "key")
+    await page.get_by_label("Key of the function app").fill(KEY)
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(f"{READY} .tiles")
+    await page.reload()
+    await page.wait_for_selector(f"{READY} .tiles")
+    assert asked
+    assert not [url for url in [*asked, page.url] if "right" in url or "wrong" in url]
+    assert await page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    assert await (await look(before=with_keys)).get_by_label("Key of the function app").is_visible()
+
+
+async def test_a_key_that_came_in_the_address_is_taken_out_of_it(look: Look) -> None:
+    page = await look("?code=secret#range=24h")
+    assert "secret" not in page.url
+    assert "range=24h" in page.url
+
+
+@pytest.fixture
+async def sign_in(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The same app with App Service authentication, on the same tables."""
+    for name, value in SIGN_IN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(services, "_services", type(services._services)())
+    yield
+    await services.get().close()
+
+
+async def test_who_is_not_signed_in_is_led_to_sign_in_and_back_to_the_view(look: Look, sign_in: None) -> None:
+    page = await look("#range=30d&tz=UTC&app=a%26b")
+    link = page.get_by_role("link", name="Sign in")
+    address = await link.get_attribute("href")
+    back = "%2Fapi%2Fdashboard%23range%3D30d%26tz%3DUTC%26app%3Da%2526b"
+    assert address == f"/.auth/login/aad?post_login_redirect_uri={back}"
+    assert await page.locator(".tiles").count() == 0
+    await shot(page, "sign-in")
+
+
+async def test_a_team_sees_its_own(look: Look, url: str, sign_in: None) -> None:
+    """All of the page, as if there were no other apps; and what is for operators is not there."""
+    headers = signed_in(ids=[READER])
+    page = await look("#by=app", extra_http_headers=headers)
+    own = (await api(url, f"usage?{WEEK}&granularity=total&group_by=none", headers))["totals"]
+    shown = await figures(page)
+    assert (shown["calls"], shown["cost"]) == (str(own["calls"]), own["cost"])
+    text = await page.locator("body").inner_text()
+    assert NAMES[BUSY] in text
+    assert not [
+        name
+        for name in ("search", HOSTILE, "receipts", "set aside", "counted yet", "events are counted")
+        if name in text
+    ]
+    await shot(page, "team")
+    other = await look("#app=search", extra_http_headers=headers)
+    assert await other.get_by_text("No calls here").is_visible()
+
+
+async def test_who_reads_all_signed_in_sees_the_lag_but_no_dead_letters(look: Look, sign_in: None) -> None:
+    page = await look(extra_http_headers=signed_in("Usage.Read.All"))
+    await page.locator(".facts").get_by_text("counted").last.wait_for()
+    assert "set aside" not in await page.locator(".facts").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("#range=custom&from=2020-01-01&to=2020-01-02", "No calls here"),
+        ("#app=nobody", "pass the filters"),
+        ("#status=abc", "expected a status of HTTP"),
+        ("#call=nothing", "has this request_id"),
+        ("#by=user&range=12m", "QUERY_MAX_CALL_DAYS|rows of calls"),
+    ],
+)
+async def test_nothing_there_and_questions_that_are_refused_are_told_as_such(look: Look, state: str, told: str) -> None:
+    page = await look(state)
+    text = await page.locator("main").inner_text()
+    assert any(each in text for each in told.split("|")), text
+    assert await page.locator(".tiles").count() == 0
+
+
+async def test_not_allowed(look: Look) -> None:
+    async def refuse(route: Route) -> None:
+        error = {"code": "forbidden", "message": "this needs the role Usage.Admin", "parameter": None}
+        await route.fulfill(status=403, json={"error": error})
+
+    page = await look(before=lambda page: page.route(DATA, refuse))
+    assert "You may not see this: this needs the role Usage.Admin" in await page.locator("main").inner_text()
+    await shot(page, "not-allowed")
+
+
+@pytest.mark.parametrize("status", [None, 500, 503])
+async def test_no_answer_and_then_one(look: Look, status: int | None) -> None:
+    async def fail(route: Route) -> None:
+        await (route.abort() if status is None else route.fulfill(status=status))
+
+    page = await look(before=lambda page: page.route(DATA, fail))
+    assert await page.get_by_role("heading", name="No answer").is_visible()
+    await shot(page, "no-answer")
+    await page.unroute(DATA)
+    await page.get_by_role("button", name="Try again").click()
+    await page.wait_for_selector(f"{READY} .tiles")
+
+
+async def test_it_says_that_it_is_loading_and_shows_the_last_view_that_was_asked_for(look: Look) -> None:
+    page = await look("#range=24h&tz=UTC")
+    go = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await go.wait()
+        await route.continue_()
+
+    await page.route(DATA, wait)
+    await page.get_by_label("Range").select_option("30d")
+    await page.wait_for_selector("main[aria-busy=true] .loading")
+    await page.get_by_label("Range").select_option("7d")
+    go.set()
+    await page.wait_for_selector(f"{READY} .tiles")
+    assert "14 Nov 2026" in await page.locator(".heading").inner_text()
+
+
+VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "light": (f"#by=app&app={BUSY}", {}),
+    "dark": (f"#by=app&app={BUSY}", {"color_scheme": "dark"}),
+    "phone": ("#by=app&tz=UTC", {"width": 375}),
+    "call": (f"#call=call-3-0&app={BUSY}", {"width": 375, "color_scheme": "dark"}),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+async def test_axe_finds_no_fault_and_nothing_is_wider_than_the_screen(look: Look, name: str) -> None:
+    state, options = VIEWS[name]
+    page = await look(state, **options)
+    await page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    await page.evaluate(AXE.read_text("utf-8"))
+    found = (await page.evaluate("axe.run({ resultTypes: ['violations'] })"))["violations"]
+    assert not [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await shot(page, f"view-{name}")
+
+
+async def test_a_keyboard_is_enough(look: Look) -> None:
+    page = await look("#by=model")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement.closest('.legend') !== null"):
+            break
+    name = await page.evaluate("document.activeElement.textContent")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(f"{READY} .heading:has-text('Model: {name}')")
+    await page.locator(".wide summary").focus()
+    await page.keyboard.press("Enter")
+    await page.locator(".wide tbody tr").first.wait_for()
+
+
+async def test_on_paper_it_is_light_without_controls(look: Look) -> None:
+    page = await look(f"#by=app&app={BUSY}", color_scheme="dark")
+    await page.emulate_media(media="print", color_scheme="light")
+    assert not await page.locator("form.controls").is_visible()
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    painted = "Chart.getChart(document.querySelector('.wide canvas')).data.datasets[0].backgroundColor"
+    assert await page.evaluate(painted) == "#2f6fa7"
+    pdf = await page.pdf(path=Path(".screenshots") / "paper.pdf", format="A4")
+    assert pdf.startswith(b"%PDF")
+    await shot(page, "paper")
+
+
+@pytest.mark.parametrize(
+    "state", ["range=custom&from=2025-11-01&to=2026-11-20&granularity=day", "range=7d&granularity=hour"]
+)
+async def test_no_answer_is_larger_than_a_megabyte(look: Look, state: str) -> None:
+    """The most rows that are ever asked for: more apps than the largest, or more calls, do not make them more."""
+    sizes: dict[str, int] = {}
+
+    async def before(page: Page) -> None:
+        async def note(route: Route) -> None:
+            response = await route.fetch()
+            sizes[route.request.url] = len(await response.body())
+            await route.fulfill(response=response)
+
+        await page.route("**/api/**", note)
+
+    await look(f"#by=app&measure=cost&{state}", before=before)
+    assert len(sizes) > 5
+    assert max(sizes.values()) < 1_000_000, sizes

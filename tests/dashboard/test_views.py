@@ -1,0 +1,225 @@
+"""Every view of the dashboard against known calls: what is on the page is what the API answers."""
+
+import asyncio
+import csv
+import io
+import re
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+import services
+from budgets.evaluate import evaluate
+from tests.dashboard.conftest import READY, Look, api, figures, put, shot
+from tests.dashboard.known import BUSY, HOSTILE, NAMES, NOW
+
+WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
+"""The last seven days of Berlin."""
+CHART = "Chart.getChart(document.querySelector('.wide canvas'))"
+TILES = ("cost", "total_tokens", "cache_savings", "calls", "failed_calls", "usage_missing", "unpriced_tokens")
+
+
+async def test_the_tiles_are_the_totals_of_the_range(look: Look, url: str) -> None:
+    page = await look()
+    answer = await api(url, f"usage?{WEEK}&granularity=total&group_by=none")
+    shown = await figures(page)
+    assert {name: shown[name] for name in TILES} == {name: str(answer["totals"][name]) for name in TILES}
+    assert (float(shown["p50"]), float(shown["p95"])) == (
+        answer["totals"]["latency_ms"]["p50"],
+        answer["totals"]["latency_ms"]["p95"],
+    )
+    assert float(shown["coverage"]) == answer["coverage"]
+    assert Decimal(answer["totals"]["cache_savings"]) > 0
+    assert answer["totals"]["unpriced_tokens"] > 0
+    await shot(page, "overview")
+
+
+async def test_top_lists_are_the_rows_of_the_api_with_their_change(look: Look, url: str) -> None:
+    page = await look("#measure=total_tokens")
+    for group, title in (("app", "Top apps"), ("model", "Top models")):
+        answer = await api(
+            url, f"usage?{WEEK}&granularity=total&group_by={group}&order_by=-total_tokens&compare=previous"
+        )
+        rows = page.locator(".card", has_text=title).locator("tbody tr")
+        assert await rows.count() == len(answer["rows"])
+        for number, expected in enumerate(answer["rows"]):
+            row = rows.nth(number)
+            name = NAMES.get(expected[group], expected[group]) or "(model not told)"
+            assert await row.locator("th").inner_text() == name
+            exact = await row.locator("data").evaluate_all("found => found.map(each => each.value)")
+            assert exact == [expected["cost"] or "", str(expected["total_tokens"]), str(expected["calls"])]
+            grown = expected["change"]["total_tokens"] / expected["previous"]["total_tokens"]
+            assert (await row.locator("td").last.inner_text()).startswith("-" if grown < 0 else "+")
+
+
+@pytest.mark.parametrize(("by", "measure"), [("model", "cost"), ("app", "calls"), ("cost_center", "total_tokens")])
+async def test_the_chart_and_its_table_add_up_to_the_total(look: Look, url: str, by: str, measure: str) -> None:
+    """To the last digit of an amount: what is not among the largest is the difference."""
+    page = await look(f"#by={by}&measure={measure}&range=30d")
+    drawn = await page.evaluate(
+        "Chart.getChart(document.querySelector('.wide canvas')).data.datasets.map(set => set.data)"
+    )
+    month = "from=2026-10-21T22:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin&granularity=day&fill=zero"
+    expected = (await api(url, f"usage?{month}&group_by=none"))["rows"]
+    sums = [sum(values) for values in zip(*drawn, strict=True)]
+    assert sums == pytest.approx([float(row[measure] or 0) for row in expected])
+    details = page.locator(".wide details")
+    await details.locator("summary").click()
+    assert await details.locator("tbody tr").count() == len(expected) == 30
+    assert await details.locator("thead th").count() == len(drawn) + 1
+
+
+async def test_others_are_what_is_left(look: Look) -> None:
+    """In the browser's own modules: exact, with amounts of any length."""
+    page = await look()
+    left = await page.evaluate(
+        """async () => {
+            const { plus, minus } = await import("./dashboard/amounts.js");
+            const tiny = "0.000000000000000001";
+            const long = plus("9".repeat(30), 1);
+            return [plus("0.1", "0.2"), minus("1", tiny), plus("-5", "2.50"), minus("3", null), long];
+        }"""
+    )
+    assert left == ["0.3", "0.999999999999999999", "-2.5", "3", "1" + "0" * 30]
+
+
+async def test_usage_is_told_apart_by_how_it_is_known_and_what_has_no_price(look: Look, url: str) -> None:
+    page = await look()
+    totals = (await api(url, f"usage?{WEEK}&granularity=total&group_by=none"))["totals"]
+    shown = await figures(page, ".cards")
+    for name in (
+        "usage_reported",
+        "usage_estimated",
+        "usage_missing",
+        "missing_error_response",
+        "missing_not_requested",
+    ):
+        assert shown[name] == str(totals[name])
+    missing = page.locator(".card", has_text="Not priced").locator("table").last
+    assert await missing.locator("tbody th").all_inner_texts() == ["(model not told)", "somebody's-own"]
+
+
+async def test_from_a_bar_to_an_app_to_its_calls_to_one_call_and_back(look: Look, url: str) -> None:
+    page = await look("#by=app&measure=calls")
+    bar = await page.evaluate(f"(({{ x, y }}) => ({{ x, y }}))({CHART}.getDatasetMeta(0).data[2].getCenterPoint())")
+    await page.locator(".wide canvas").click(position=bar)
+    await page.wait_for_url(f"**#*app={BUSY}*")
+    await page.wait_for_selector(f"{READY} .heading:has-text('App: {NAMES[BUSY]}')")
+    await page.wait_for_selector(READY)
+    assert (await figures(page))["calls"] == str(
+        (await api(url, f"usage?{WEEK}&granularity=total&app={BUSY}"))["totals"]["calls"]
+    )
+    listed = (await api(url, f"calls?app={BUSY}&from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&limit=50"))["calls"]
+    calls = page.locator(".card", has_text="Calls, one by one")
+    await calls.get_by_text("Show more").click()
+    await calls.locator("tbody tr").nth(49).wait_for()
+    models = await calls.locator("tbody tr td:nth-child(2)").all_inner_texts()
+    assert models == [call["model"] or "–" for call in listed]
+    await shot(page, "app")
+    await calls.locator("tbody button").first.click()
+    await page.wait_for_selector(f"{READY} .why")
+    one = await api(
+        url, f"calls/{listed[0]['request_id']}?app={BUSY}&from=2026-11-13T00:00:00Z&to=2026-11-20T13:00:00Z"
+    )
+    assert await page.locator(".why li").all_inner_texts() == one["calls"][0]["why"]
+    await shot(page, "call")
+    await page.get_by_text("← Back").click()
+    await page.wait_for_selector(f"{READY} .tiles")
+
+
+async def test_a_shared_address_shows_the_same_view(look: Look) -> None:
+    page = await look()
+    await page.get_by_label("Range").select_option("24h")
+    await page.wait_for_selector(READY)
+    await page.get_by_label("Stacked by").select_option("app")
+    await page.get_by_label("Time zone").select_option("America/New_York")
+    await page.wait_for_selector(READY)
+    other = await look("#" + page.url.partition("#")[2], timezone_id="Asia/Tokyo")
+    assert await figures(other) == await figures(page)
+    assert await other.locator(".heading").inner_text() == await page.locator(".heading").inner_text()
+    assert "America/New_York" in await other.locator(".heading").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "rows"),
+    [("range=7d&granularity=hour", 7 * 24 - 10), ("range=12m", 12), ("range=custom&from=2026-11-07&to=2026-11-08", 48)],
+)
+async def test_hours_days_and_months(look: Look, state: str, rows: int) -> None:
+    page = await look(f"#{state}&tz=Europe/Berlin")
+    labels = await page.evaluate(f"{CHART}.data.labels")
+    assert len(labels) == rows
+
+
+async def test_the_csv_is_what_is_seen(look: Look, url: str) -> None:
+    page = await look("#by=app&tz=Europe/Berlin")
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="CSV").click()
+    saved = (await (await download.value).path()).read_text("utf-8")
+    rows = list(csv.DictReader(io.StringIO(saved, newline=""), strict=True))
+    expected = (await api(url, f"usage?{WEEK}&granularity=day&group_by=app"))["rows"]
+    assert [(row["start"], row["app"], row["cost"]) for row in rows] == [
+        (row["start"], row["app"], row["cost"] or "") for row in expected
+    ]
+
+
+async def test_hostile_names_are_text(look: Look) -> None:
+    """In tables, legends, filters and headings."""
+    page = await look(f"#by=app&app={quote(HOSTILE)}")
+    assert HOSTILE in await page.locator(".heading").inner_text()
+    assert await page.locator(".heading img").count() == 0
+    assert await page.locator(".chip").inner_text() == f"App: {HOSTILE} ×"
+    page = await look("#by=app")
+    assert await page.locator(".legend").first.get_by_text(HOSTILE).count() == 1
+    assert await page.locator("main img").count() == 0
+    assert await page.title() == "LLM usage"
+
+
+async def test_how_old_the_figures_are_and_what_was_set_aside(look: Look) -> None:
+    page = await look()
+    facts = page.locator(".facts")
+    await facts.get_by_text("1 record is set aside").wait_for()
+    assert re.search(r"newest figure counted (now|\d+ (second|minute)s? ago)", await facts.inner_text())
+    await facts.get_by_text(re.compile("counted yet|are counted$")).wait_for()
+
+
+async def test_money_that_is_not_known_is_not_0(look: Look) -> None:
+    page = await look("#model=somebody's-own")
+    tile = page.locator(".tile").first
+    assert "not priced" in await tile.inner_text()
+    assert "$0" not in await tile.inner_text()
+
+
+async def test_numbers_are_written_as_the_reader_writes_them(look: Look) -> None:
+    page = await look("#range=24h&tz=UTC", locale="de-DE")
+    cost: Any = (await figures(page))["cost"]
+    shown = await page.locator(".tile data").first.inner_text()
+    assert re.fullmatch(r"\d+,\d\d\s\$", shown)
+    assert shown.startswith(f"{Decimal(cost):.2f}".replace(".", ","))
+
+
+async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url: str) -> None:
+    """The timer finds them as of the known calls; those that are used up most come first."""
+    month = {"period": "month", "tz": "UTC", "thresholds": [50, 100]}
+    for name, budget in {
+        "chat": {**month, "app": BUSY, "unit": "tokens", "limit": "1000000"},
+        "all": {**month, "unit": "USD", "limit": "1000"},
+    }.items():
+        await asyncio.to_thread(put, f"{url}/api/budgets/{name}", budget)
+    await evaluate(services.get(), now=lambda: NOW)
+    page = await look()
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    found = {budget["id"]: budget for budget in (await api(url, "budgets"))["budgets"]}
+    for number, name in enumerate(("chat", "all")):
+        row, status = card.locator("tbody tr").nth(number), found[name]["status"]
+        assert (await row.locator("th").inner_text()).startswith(name)
+        exact = await row.locator("data").evaluate_all("found => found.map(each => each.value)")
+        assert exact == [status["actual"], status["projected"], found[name]["limit"]]
+    assert float(found["chat"]["status"]["percent"]) > 100
+    raised = (await api(url, "alerts"))["alerts"]
+    told = await card.locator(".alerts li").all_inner_texts()
+    assert len(told) == len(raised) == 2
+    assert all(text.endswith(alert["summary"]) for text, alert in zip(told, raised, strict=True)), told
+    await shot(page, "budgets")

@@ -1,0 +1,178 @@
+"""infra/ holds together as far as that can be seen without Azure.
+
+With a Bicep compiler on the machine (`bicep`, or `az` with it) the files are compiled as well. Without, what it would
+say of types and of the registry's modules stays unsaid: docs/getting-started.md, "What was not verified".
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra.bicep import (
+    FILES,
+    INFRA,
+    ROOT,
+    body,
+    declared,
+    faults,
+    names_of,
+    parsed,
+    properties,
+    required_parameters,
+    strings,
+    text,
+    unknown_names,
+    variable,
+    walk,
+)
+
+MAIN = INFRA / "main.bicep"
+
+REGISTRY = {
+    "br/public:avm/res/managed-identity/user-assigned-identity:0.4.1": {"name", "location", "tags"},
+    "br/public:avm/res/operational-insights/workspace:0.7.0": {"name", "location", "tags", "dataRetention"},
+    "br/public:avm/res/insights/component:0.4.1": {
+        "name",
+        "location",
+        "tags",
+        "workspaceResourceId",
+        "disableLocalAuth",
+    },
+    "br/public:avm/res/storage/storage-account:0.13.2": {
+        "name",
+        "location",
+        "tags",
+        "kind",
+        "skuName",
+        "allowBlobPublicAccess",
+        "allowSharedKeyAccess",
+        "dnsEndpointType",
+        "minimumTlsVersion",
+        "publicNetworkAccess",
+        "networkAcls",
+        "blobServices",
+    },
+}
+"""The versions of Azure's verified modules and the parameters of each that azd's Python quickstarts pass
+(Azure-Samples/functions-quickstart-python-http-azd, MadhuraBharadwaj-MSFT/functions-quickstart-python-azd-evhub)."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_parses_and_every_name_in_it_is_declared(path: Path) -> None:
+    assert faults(parsed(path)) == []
+    assert unknown_names(path) == set()
+    loaded = re.findall(r"load(?:Text|Json)Content\('([^']+)'\)", path.read_text())
+    assert [name for name in loaded if not (path.parent / name).is_file()] == []
+
+
+def test_a_name_that_nothing_declares_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.bicep"
+    path.write_text("param a string\nvar b = '${a}${c}'\noutput d string = toLower(e.f)\nvar g = [for h in b: h[i]]\n")
+    assert unknown_names(path) == {"c", "e", "i"}
+    broken = tmp_path / "b.bicep"
+    broken.write_text("param a string =\nvar b = {\n")
+    assert faults(parsed(broken))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_type_has_a_version(path: Path) -> None:
+    nested = {"config", "basicPublishingCredentialsPolicies"}  # these have their parent's
+    for resource in declared(path, "resource"):
+        assert resource.type in nested or re.search(r"@20\d\d-\d\d-\d\d(-preview)?$", resource.type), resource.type
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_module_is_given_what_it_takes_and_asked_for_what_it_has(path: Path) -> None:
+    for module in declared(path, "module"):
+        given = set(properties(properties(body(module))["params"]))
+        asked = set(re.findall(rf"\b{module.symbol}\.outputs\.(\w+)", path.read_text()))
+        if module.type.startswith("br/"):
+            assert given <= REGISTRY[module.type], module.symbol
+            assert asked <= {"name", "resourceId", "principalId", "clientId"}
+            continue
+        source = path.parent / module.type
+        assert required_parameters(source) <= given <= names_of(source, "parameter"), module.symbol
+        assert asked <= names_of(source, "output"), module.symbol
+
+
+def test_every_module_is_used() -> None:
+    used = {(MAIN.parent / module.type).resolve() for module in declared(MAIN, "module")}
+    assert {path for path in FILES if path != MAIN} <= used
+
+
+def test_the_parameters_of_azd_are_those_of_the_template_with_the_same_defaults() -> None:
+    file = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    assert required_parameters(MAIN) <= set(file) <= names_of(MAIN, "parameter")
+    defaults = {
+        text(node.named_children[0]): text(node.named_children[2]).strip("'")
+        for node in parsed(MAIN).named_children
+        if node.type == "parameter_declaration" and len(node.named_children) == 3
+    }
+    for name, entry in file.items():
+        if isinstance(entry["value"], str) and "=" in entry["value"]:
+            assert entry["value"].rstrip("}").split("=", 1)[1] == defaults[name], name
+
+
+def test_two_environments_fit_side_by_side() -> None:
+    """Every name is made from the token, and that from subscription, environment and location."""
+    token = text(variable(MAIN, "resourceToken"))
+    assert token == "toLower(uniqueString(subscription().id, environmentName, location))"
+    for module in declared(MAIN, "module"):
+        params = properties(properties(body(module))["params"])
+        for key in ("name", "planName", "actionGroupName"):
+            if key in params and params[key].type == "string":
+                assert "${resourceToken}" in text(params[key]), module.symbol
+    assert "${resourceToken}" in text(variable(MAIN, "functionAppName"))
+    assert "${resourceToken}" in text(variable(MAIN, "gatewayName"))
+    longest = max(len(f"st{what}") + 13 for what in ("host", "usage"))  # uniqueString gives 13 characters
+    assert longest <= 24, "the most that a storage account's name has"
+
+
+def test_azd_finds_template_code_and_app() -> None:
+    azure = yaml.safe_load((ROOT / "azure.yaml").read_text())
+    assert (ROOT / azure["infra"]["path"] / f"{azure['infra']['module']}.bicep") == MAIN
+    (service,) = azure["services"]
+    assert azure["services"][service] == {"project": ".", "language": "python", "host": "function"}
+    assert f"'azd-service-name': '{service}'" in (INFRA / "app/function-app.bicep").read_text()
+    assert "'azd-env-name': environmentName" in text(variable(MAIN, "tags"))
+
+
+def test_the_gateway_gets_every_fragment_and_every_example() -> None:
+    """Of the capture modes; those of budgets read named values that only some want, and are put by docs/budgets.md."""
+    gateway = INFRA / "app/gateway.bicep"
+    wanted = {path.stem for path in (ROOT / "policies/fragments").glob("*.xml")}
+    fragments = [properties(node) for node in walk(variable(gateway, "fragments")) if node.type == "object"]
+    assert {text(each["name"]).strip("'") for each in fragments} == wanted
+    for each in fragments:
+        assert f"/fragments/{text(each['name']).strip(chr(39))}.xml" in text(each["value"])
+    examples = properties(variable(gateway, "examples"))
+    assert set(examples) - {"none"} == {path.stem for path in (ROOT / "policies/examples").glob("mode-*.xml")}
+    read = {
+        name
+        for path in (ROOT / "policies/examples").glob("mode-*.xml")
+        for name in re.findall(r"\{\{([\w-]+)\}\}", path.read_text())
+    }
+    assert read <= set(strings(gateway))
+
+
+COMPILER = next(
+    (command for command in (["bicep", "build"], ["az", "bicep", "build", "--file"]) if shutil.which(command[0])), None
+)
+if COMPILER:  # pragma: no cover - not on every machine
+
+    def test_it_compiles(tmp_path: Path) -> None:
+        """Without the network the registry's modules cannot be restored (BCP190, BCP192): all else is compiled."""
+        assert COMPILER
+        done = subprocess.run(
+            [*COMPILER, str(MAIN), "--outfile", str(tmp_path / "main.json")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        errors = [line for line in done.stderr.splitlines() if re.search(r"\bError (?!BCP190|BCP192)", line)]
+        assert errors == []

@@ -1,0 +1,101 @@
+"""Alerts, workbook and dashboard ask for metrics that are there, in queries that their own parsers accept."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from api.metrics import SERIES
+from telemetry.instruments import METRICS
+from tests.infra.bicep import INFRA, ROOT, properties, text, variable, walk
+from tests.infra.queries import fenced, grafana_expressions, kusto_faults, workbook_queries
+
+MONITORING = INFRA / "app/monitoring.bicep"
+ALERTS = {path.stem: path.read_text() for path in sorted((INFRA / "alerts").glob("*.kql"))}
+OPERATIONS = ROOT / "docs/operations.md"
+QUERIES = ALERTS | workbook_queries()
+KUSTO = [*QUERIES.values(), *fenced(OPERATIONS, "kusto")]
+RULES = yaml.safe_load(next(block for block in fenced(OPERATIONS, "yaml") if block.startswith("groups:")))
+PROMQL = [expression for expression, _ in grafana_expressions()] + [
+    rule["expr"] for group in RULES["groups"] for rule in group["rules"]
+]
+
+
+def test_every_query_is_one_to_microsofts_parser() -> None:
+    broken = ["customMetrics | where nam == 'x'", "customMetrics | summarize sum(value by name"]
+    *faults, unknown_column, no_query = kusto_faults([*KUSTO, *broken])
+    assert [(query, found) for query, found in zip(KUSTO, faults, strict=True) if found] == []
+    assert "'nam'" in unknown_column[0]
+    assert no_query
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=list(QUERIES))
+def test_a_query_asks_for_metrics_that_are_there_by_attributes_that_they_have(query: str) -> None:
+    asked = [metric for metric in METRICS if f'"{metric.name}"' in query]
+    attributes = {name for metric in asked for name in metric.attributes}
+    assert asked
+    assert set(re.findall(r'customDimensions\["([^"]+)"\]', query)) <= attributes
+    assert set(re.findall(r'"(usage_collector[^"]+)"', query)) <= attributes | {metric.name for metric in asked}
+
+
+def test_the_alerts_are_those_of_the_docs() -> None:
+    page = OPERATIONS.read_text()
+    section = page[page.index("### Alerts (KQL)") : page.index("## For Prometheus")]
+    assert sorted(ALERTS.values()) == sorted(re.findall(r"```kusto\n(.*?)```", section, re.DOTALL))
+
+
+def test_each_alert_is_a_rule_that_looks_back_as_far_as_its_query() -> None:
+    rules = [properties(node) for node in walk(variable(MONITORING, "rules")) if node.type == "object"]
+    assert {text(rule["name"]).strip("'") for rule in rules} == set(ALERTS)
+    for rule in rules:
+        name = text(rule["name"]).strip("'")
+        assert f"'../alerts/{name}.kql'" in text(rule["query"])
+        looks_back = max(_duration(*found) for found in re.findall(r"ago\((\d+)([mh])\)", ALERTS[name]))
+        number, unit = re.findall(r"'PT(\d+)([MH])'", text(rule["window"]))[0]
+        assert _duration(number, unit.lower()) >= looks_back, name
+
+
+def _duration(number: str, unit: str) -> timedelta:
+    return timedelta(minutes=int(number)) if unit == "m" else timedelta(hours=int(number))
+
+
+@pytest.mark.parametrize("expression", PROMQL)
+def test_an_expression_for_prometheus_parses_and_asks_for_series_that_are_there(expression: str) -> None:
+    promql_parser.parse(expression)
+    series = {each.name: each for each in SERIES}
+    asked = set(re.findall(r"usage_collector_\w+", expression))
+    assert asked
+    assert asked <= set(series)
+    labels = {label for name in asked for label in series[name].labels}
+    used = re.findall(r"(?:by|without) \(([^)]*)\)", expression)
+    assert {label.strip() for each in used for label in each.split(",")} <= labels
+    assert set(re.findall(r"\{(\w+)=", expression)) <= labels
+    assert not re.search(r"\b(rate|irate|increase)\(", expression), "the month's sums are gauges"
+
+
+def test_a_panel_shows_labels_that_its_series_have() -> None:
+    series = {each.name: each for each in SERIES}
+    for expression, legend in grafana_expressions():
+        (name,) = set(re.findall(r"usage_collector_\w+", expression))
+        assert set(re.findall(r"\{\{(\w+)\}\}", legend)) <= set(series[name].labels), expression
+
+
+@pytest.mark.parametrize("name", ["workbook.json", "grafana-dashboard.json"])
+def test_a_dashboard_names_no_resource_of_ours(name: str) -> None:
+    content = (INFRA / name).read_text()
+    json.loads(content)
+    assert not re.search(r"/subscriptions/|azurewebsites|[0-9a-f]{8}-[0-9a-f]{4}-", content)
+
+
+def test_no_other_page_names_a_metric_that_is_not_there() -> None:
+    ours = {metric.name for metric in METRICS} | {name for metric in METRICS for name in metric.attributes}
+    series = {each.name for each in SERIES}
+    pages = [*Path(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    for page in pages:
+        content = page.read_text()
+        assert set(re.findall(r"\busage_collector\.[\w.]*\w", content)) <= ours, page
+        assert set(re.findall(r"\busage_collector_\w+", content)) <= series, page
