@@ -64,9 +64,19 @@ _KEY = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_$@][A-Za-z0-9_.$@:-]{0,63}", re.ASCII)
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]*){9}")
 _PLACEHOLDER = re.compile(r"…\((?:\d+ (?:characters|items|members)|number|secret)\)")
-_SAYS_NAME: Final = frozenset({"field", "header", "key", "name", "param", "parameter"})
-_SAYS_VALUE: Final = frozenset({"val", "value", "values"})
-"""Members of an object that stands for one member: `{"name": "api-key", "value": …}`."""
+_SAYS_NAME: Final = frozenset(
+    {
+        "field", "fieldname", "header", "headername", "k", "key", "keyname", "n", "name", "param", "parameter",
+        "parametername", "property", "propertyname",
+    }
+)  # fmt: skip
+_SAYS_VALUE: Final = frozenset(
+    {
+        "content", "data", "fieldvalue", "headervalue", "parametervalue", "propertyvalue", "raw", "rawvalue", "string",
+        "stringvalue", "text", "v", "val", "value", "values",
+    }
+)  # fmt: skip
+"""Members of an object that stands for one member: `{"name": "api-key", "value": …}`; in lower case, without `_`."""
 _REMOVED_NAME = re.compile(r"…(?:\(\d+ characters\) \d+)?")
 _STREAM = re.compile(r"(?:\A|[\r\n])(?:data|event):")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -126,13 +136,13 @@ class Redaction:
 
     def _object(self, value: dict[str, Any], parent: str, depth: int) -> dict[str, Any]:
         redacted: dict[str, Any] = {}
-        names_a_secret = any(name.lower() in _SAYS_NAME and self._is_secret(said) for name, said in value.items())
+        names_a_secret = any(_plain(name) in _SAYS_NAME and self._is_secret(said) for name, said in value.items())
         for name, member in value.items():
             if name == MARK:  # what a cut left of the text under the parent's name
                 redacted[name] = self.of(member, parent, depth)
-            elif names_a_secret and name.lower() in _SAYS_VALUE:
+            elif names_a_secret and _plain(name) in _SAYS_VALUE:
                 redacted[name] = _like(member, REMOVED)
-            elif isinstance(member, str) and (path := self._is_path(parent, name)):
+            elif isinstance(member, str) and not _is_removed(member) and (path := self._is_path(parent, name)):
                 redacted[name] = self._path(member, path)
             else:
                 redacted[self._name(name, len(redacted))] = self.of(member, name, depth)
@@ -258,6 +268,10 @@ class Redaction:
 
 
 _FIELD = re.compile(r"((?:data|event): ?)?(.*)", re.DOTALL)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
 
 
 def _is_key(text: str, name: str) -> bool:

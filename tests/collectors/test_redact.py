@@ -442,3 +442,41 @@ def test_no_estimate_is_made_of_what_is_left_of_a_text() -> None:
 def test_an_event_whose_name_was_removed_stays_as_it_is() -> None:
     once = payload({"note": "event: not one word\ndata: {}\n\n"})
     assert json.loads(payload(json.loads(once.text)).text) == json.loads(once.text)
+
+
+# ------------------------------------------------------------------------------------------ what a stranger looked for
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("header_name", "header_value"), ("headerName", "headerValue"), ("k", "v"), ("name", "raw"), ("name", "content"),
+     ("key", "string_value"), ("Name", "Value")],
+)  # fmt: skip
+def test_a_pair_of_name_and_value_is_a_member_under_its_usual_names(name: str, value: str) -> None:
+    for said in ("api-key", "Authorization", "X-MS-CLIENT-PRINCIPAL", "client_assertion"):
+        record = {"headers": [{name: said, value: SECRET}], "else": {name: said, value: {"a": SECRET}}}
+        assert SECRET.encode() not in payload(record, "full").text
+    assert SECRET.encode() in payload({"else": {name: "weather", value: SECRET}}, "full").text
+
+
+@pytest.mark.parametrize("name", ["client_assertion", "authz", "X-MS-CLIENT-PRINCIPAL", "sasurl", "sasUri"])
+def test_these_names_are_of_secrets(name: str) -> None:
+    assert SECRET.encode() not in payload({name: SECRET}, "full").text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"X-Auth: {SECRET}",
+        f"GET / HTTP/1.1\r\nAuthorization:\r\n {SECRET}\r\nHost: x",
+        f"use ApiKey {SECRET}",
+        f"curl -u user:{SECRET} https://x",
+        f"curl --user 'user:{SECRET}' https://x",
+        f"https://login/?redirect=https%3A%2F%2Fx%3Fapi-key%3D{SECRET}",
+        f'<add key="ApiKey" value="{SECRET}"/>',
+        f'<wsse:Password Type="PasswordText">{SECRET}</wsse:Password>',
+        f"git clone https://{SECRET}@host/x",
+    ],
+)
+def test_these_texts_have_secrets(text: str) -> None:
+    assert SECRET.encode() not in payload({"note": text}, "full").text
