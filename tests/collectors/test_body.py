@@ -497,10 +497,12 @@ def test_a_stream_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
 
 
 def test_a_choice_that_ends_after_the_cut_usage_does_not_make_the_usage_before_it_whole() -> None:
-    going = [
-        {"choices": [{"index": n, "finish_reason": end}], "usage": counts(9, n)} for n, end in ((0, "stop"), (1, None))
+    ends = ((0, None), (1, None), (0, "stop"), (1, None), (1, "stop"))
+    chunks = [
+        {"choices": [{"index": choice, "finish_reason": end}], "usage": counts(9, n)}
+        for n, (choice, end) in enumerate(ends)
     ]
-    body = json.dumps([*going, {"choices": [{"index": 1, "finish_reason": "stop"}], "usage": counts(9, 2)}]).encode()
+    body = json.dumps(chunks).encode()
     truth, model = read(body.decode())
     assert truth is not None
     for cut in range(1, len(body)):
