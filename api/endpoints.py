@@ -69,7 +69,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "dashboard": dashboard.page,
     "dashboard_file": dashboard.file,
 }
-WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs"})
+WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs", "dashboard", "dashboard_file"})
 """These do not read the tables, or tell themselves whether they can be read."""
 
 

@@ -534,11 +534,12 @@ def test_a_tail_of_vllms_whole_answer_has_its_usage() -> None:
 
 
 def test_a_choice_that_ends_after_the_cut_usage_does_not_make_the_usage_before_it_whole() -> None:
-    going = [
-        {"choices": [{"index": index, "finish_reason": end}], "usage": counts(9, number)}
-        for number, (index, end) in enumerate(((0, None), (1, None), (0, "stop"), (1, None)))
+    ends = ((0, None), (1, None), (0, "stop"), (1, None), (1, "stop"))
+    chunks = [
+        {"choices": [{"index": choice, "finish_reason": end}], "usage": counts(9, n)}
+        for n, (choice, end) in enumerate(ends)
     ]
-    body = json.dumps([*going, {"choices": [{"index": 1, "finish_reason": "stop"}], "usage": counts(9, 4)}]).encode()
+    body = json.dumps(chunks).encode()
     truth, model = read(body.decode())
     assert truth is not None
     for cut in range(1, len(body)):
