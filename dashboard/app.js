@@ -1,19 +1,21 @@
 // The page: from the state in its address to what is shown.
 
 import { Problem, ask, csv } from "./api.js";
-import { budgets, budgetsTable } from "./budgets.js";
+import { appsOf, budgets, budgetsTable } from "./budgets.js";
 import { callsList, callsQuestion, callView } from "./calls.js";
 import { clear } from "./charts.js";
 import { controls } from "./controls.js";
 import { h, say } from "./dom.js";
 import { time } from "./format.js";
 import * as gate from "./gate.js";
+import { monthLine, thisMonth } from "./month.js";
 import * as overview from "./overview.js";
 import { DIMENSIONS, MEASURES, address, changed, question, read } from "./state.js";
 import { status } from "./status.js";
 
 const main = document.getElementById("main");
-const names = new Map();
+/** What operators entered, by app. */
+const entered = new Map();
 let running = new AbortController();
 
 const current = () => read(location.hash);
@@ -50,14 +52,16 @@ async function showCall(state, signal) {
 
 async function showOverview(state, signal) {
   const { asked, whole: first, tops, series, stacked, unpriced } = overview.questions(state, signal);
-  const limits = budgets(signal);
-  limits.catch(() => {}); // told where it is shown
-  const [whole] = await Promise.all([first, namesOf("app", { ...asked, rows: (state.filters.app ?? []).map((app) => ({ app })) }, signal)]);
-  const head = heading(state, asked);
-  if (!whole.totals.calls) {
-    main.replaceChildren(head, status(series, signal), gate.nothing(Object.keys(state.filters).length > 0));
-    return;
-  }
+  const filtered = namesOf("app", rowsOf(asked, state.filters.app ?? []), signal);
+  const centres = filtered.then(() => (state.filters.app ?? []).map((app) => entered.get(app)?.cost_center).filter(Boolean));
+  const limits = budgets(state, centres, signal).then(async (found) => {
+    if (found) await namesOf("app", rowsOf(asked, appsOf(found)), signal);
+    return found;
+  });
+  const month = state.range === "month" ? first.then(({ totals }) => totals) : first.then(() => thisMonth(state, signal));
+  for (const each of [limits, month]) each.catch(() => {}); // told where it is shown
+  const [whole] = await Promise.all([first, filtered]);
+  const top = [heading(state, asked), status(series, signal), monthLine(state, month, signal)];
   const part = (title, promise, draw, classes = "") => {
     const section = h("section", { class: `card ${classes}` }, h("h2", {}, title), gate.loading());
     const fill = (...nodes) => section.replaceChildren(section.firstChild, ...nodes.flat(Infinity).filter(Boolean));
@@ -65,6 +69,17 @@ async function showOverview(state, signal) {
     section.done = done;
     return section;
   };
+  const withBudgets = (place) => limits.then((found) => {
+    if (found && !signal.aborted) place(part("Budgets", limits, (known) => budgetsTable(known, state, display), "wide"));
+  }, (fault) => {
+    if (!signal.aborted) place(part("Budgets", Promise.reject(fault), () => [], "wide"));
+  });
+  if (!whole.totals.calls) {
+    const cards = h("div", { class: "cards" });
+    main.replaceChildren(...top, gate.nothing(Object.keys(state.filters).length > 0), cards);
+    await withBudgets((card) => cards.append(card));
+    return;
+  }
   const group = (name) => Promise.all([tops[name], namesOf(name, tops[name], signal)]).then(([answer]) => answer);
   const app = state.filters.app?.length === 1 ? state.filters.app[0] : null;
   const parts = [
@@ -79,12 +94,8 @@ async function showOverview(state, signal) {
       h("button", { type: "button", click: () => saved("calls", callsQuestion(state), "calls.csv") }, "These calls as CSV"))], "wide"),
   ].filter(Boolean);
   const cards = h("div", { class: "cards" }, parts);
-  main.replaceChildren(head, status(series, signal), overview.tiles(state, whole), cards);
-  limits.then((found) => {
-    if (!found || signal.aborted) return;
-    const card = part("Budgets", limits, (known) => budgetsTable(known, state), "wide");
-    parts[0].after(card);
-  }, () => {});
+  main.replaceChildren(...top, overview.tiles(whole), cards);
+  withBudgets((card) => parts[0].after(card));
   await Promise.all(parts.map((each) => each.done));
 }
 
@@ -100,17 +111,20 @@ function heading(state, asked) {
 /** A name as people know it; the app's own stands in its title. */
 function display(dimension, name) {
   if (name === null) return overview.NOT_TOLD[dimension] ?? "(not told)";
-  return (dimension === "app" && names.get(name)) || name;
+  return (dimension === "app" && entered.get(name)?.display_name) || name;
 }
+
+/** Apps as an answer of the range would name them. */
+const rowsOf = ({ from, to }, apps) => ({ from, to, rows: apps.map((app) => ({ app })) });
 
 /** What operators entered of the apps that are shown. */
 async function namesOf(dimension, answer, signal) {
   if (dimension !== "app") return;
   const { from, to, rows } = await answer;
-  const unknown = rows.map((row) => row.app).filter((app) => !names.has(app));
+  const unknown = rows.map((row) => row.app).filter((app) => !entered.has(app));
   if (!unknown.length) return;
   const { apps } = await ask("apps", { from, to, app: unknown }, signal);
-  for (const { app, display_name: name } of apps) names.set(app, name);
+  for (const entry of apps) entered.set(entry.app, entry);
 }
 
 /** What is seen, as a file. */

@@ -11,9 +11,10 @@ function colour(name) {
 
 /**
  * A chart of `series` (`{ name, colour, values, show }`) over `labels`: `show` tells a value, which is a number or null.
- * `kind` is `bar` (stacked) or `line`; `axis` tells a value of the axis; `pick` is called with the number of a series.
+ * `kind` is `bar` (stacked) or `line`; `axis` tells a value of the axis, given with all its ticks, which are whole numbers if
+ * `counted`; `pick` is called with the number of a series.
  */
-export function chart({ title, told, kind = "bar", labels, series, axis, pick = null }) {
+export function chart({ title, told, kind = "bar", labels, series, axis, counted = false, pick = null }) {
   const canvas = h("canvas", { role: "img", "aria-label": `${title}. ${told}` });
   const legend = h("ul", { class: "legend" }, series.map((each, number) => h("li", {},
     pick?.(number)
@@ -35,7 +36,7 @@ export function chart({ title, told, kind = "bar", labels, series, axis, pick = 
       },
       scales: {
         x: { stacked: kind === "bar", grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 16 } },
-        y: { stacked: kind === "bar", beginAtZero: true, border: { display: false }, ticks: { callback: axis, maxTicksLimit: 6 } },
+        y: { stacked: kind === "bar", beginAtZero: true, border: { display: false }, ticks: { callback: (value, _, ticks) => axis(value, ticks), maxTicksLimit: 6, precision: counted ? 0 : undefined } },
       },
       plugins: {
         legend: { display: false },

@@ -1,6 +1,7 @@
 // Numbers and times as the reader's locale writes them.
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
 const USD = { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" };
 const money = new Intl.NumberFormat(undefined, USD);
@@ -9,6 +10,8 @@ const short = new Intl.NumberFormat(undefined, { ...USD, notation: "compact", ma
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 export const count = (value) => whole.format(value);
+/** Of what need not be whole. */
+export const precise = (value) => fine.format(value);
 /** Shortened from five digits on. */
 export const brief = (value) => (Math.abs(value) < 10_000 ? whole : compact).format(value);
 
@@ -18,6 +21,15 @@ export function dollars(text, { compact: shorter = false } = {}) {
   const value = Number(text);
   if (shorter && Math.abs(value) >= 10_000) return short.format(value);
   return (value !== 0 && Math.abs(value) < 0.01 ? small : money).format(value);
+}
+
+/** An amount on an axis, with as many digits as tell its ticks apart. */
+export function dollarsOfTick(value, ticks) {
+  const step = ticks.length > 1 ? Math.abs(ticks[1].value - ticks[0].value) : 1;
+  if (step >= 0.1 || value === 0) return dollars(value, { compact: true });
+  let digits = 2;
+  while (digits < 20 && Number(step.toFixed(digits)).toPrecision(3) !== step.toPrecision(3)) digits += 1;
+  return new Intl.NumberFormat(undefined, { ...USD, minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 }
 
 /** A share of 1. All and nothing are only said of all and nothing. */

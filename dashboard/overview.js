@@ -5,7 +5,8 @@ import { plus, minus } from "./amounts.js";
 import { chart } from "./charts.js";
 import { figure, h, table } from "./dom.js";
 import * as f from "./format.js";
-import { DIMENSIONS, MEASURES, changed, monthBehind, question } from "./state.js";
+import { DIMENSIONS, MEASURES, changed, question } from "./state.js";
+import { isUnpriced, mark, unpriced as notPriced } from "./unpriced.js";
 
 const MONEY = ["cost", "approximate_cost", "cache_savings", "unpriced_tokens", "unpriced_audio_seconds"];
 const TOKENS = ["prompt_tokens", "cached_prompt_tokens", "completion_tokens", "reasoning_tokens", "total_tokens", "estimated_total_tokens"];
@@ -52,8 +53,6 @@ export function questions(state, signal) {
   return { asked, whole, tops, series, stacked, unpriced };
 }
 
-const isUnpriced = (figures) => figures.unpriced_tokens > 0 || figures.unpriced_audio_seconds > 0;
-
 /** With the range before, unless that is more than the API can answer. */
 async function compared(parameters, signal) {
   try {
@@ -65,7 +64,7 @@ async function compared(parameters, signal) {
 }
 
 /** The figures of the whole range, each with its change. */
-export function tiles(state, answer) {
+export function tiles(answer) {
   const { totals } = answer;
   const all = { ...totals, previous: answer.previous?.totals, change: answer.change };
   const tile = (title, name, shown, exact, ...more) =>
@@ -73,9 +72,9 @@ export function tiles(state, answer) {
   const failed = totals.calls ? totals.failed_calls / totals.calls : null;
   return h("dl", { class: "tiles" },
     tile("Cost", "cost", f.dollars(totals.cost, { compact: true }), totals.cost, than(all, "cost"),
-      state.range === "month" && totals.cost !== null && ["≈ ", f.dollars(Number(totals.cost) / monthBehind(state.tz), { compact: true }), " by the month’s end at this rate"],
       Number(totals.approximate_cost) !== 0 && [figure(f.dollars(totals.approximate_cost), totals.approximate_cost, "approximate_cost"), " of it approximate"],
-      isUnpriced(totals) ? h("span", { class: "warn" }, figure(f.brief(totals.unpriced_tokens), totals.unpriced_tokens, "unpriced_tokens"), " tokens not priced") : null),
+      totals.unpriced_tokens > 0 && h("span", { class: "warn" }, figure(f.brief(totals.unpriced_tokens), totals.unpriced_tokens, "unpriced_tokens"), " tokens not priced"),
+      totals.unpriced_audio_seconds > 0 && h("span", { class: "warn" }, figure(f.precise(totals.unpriced_audio_seconds), totals.unpriced_audio_seconds, "unpriced_audio_seconds"), " seconds of audio not priced")),
     tile("Tokens", "total_tokens", f.brief(totals.total_tokens), totals.total_tokens, than(all, "total_tokens"),
       totals.estimated_total_tokens ? ["and ", figure(f.brief(totals.estimated_total_tokens), totals.estimated_total_tokens, "estimated_total_tokens"), " estimated"] : null),
     tile("Saved by caching", "cache_savings", f.dollars(totals.cache_savings, { compact: true }), totals.cache_savings, than(all, "cache_savings"),
@@ -101,6 +100,9 @@ function change(row, name) {
 /** The measure over time, stacked; the rest of the total is a series of its own. */
 export function overTime(state, series, { names, rows }, display, go) {
   const { measure, by } = state;
+  const total = series.totals[measure];
+  const byTokens = () => h("button", { type: "button", class: "link", click: () => go(changed(state, { measure: "total_tokens" })) }, "Show tokens");
+  if (total === null) return h("p", {}, `Nothing here has a price: ${notPriced(series.totals) ?? "what it cost is not known"}. `, byTokens());
   const starts = series.rows.map((row) => row.start);
   const exact = Object.fromEntries(names.map((name) => [name, new Map(rows.filter((row) => row[by] === name).map((row) => [row.start, row[measure]]))]));
   const others = series.rows.map((row) => names.reduce((left, name) => minus(left, exact[name].get(row.start)), String(row[measure] ?? 0)));
@@ -112,15 +114,16 @@ export function overTime(state, series, { names, rows }, display, go) {
   if (others.some((value) => Number(value) !== 0)) {
     shown.push({ name: names.length ? "All others" : "All", colour: "others", values: others.map(Number), show: (at) => show(others[at]), of: null });
   }
-  const total = series.totals[measure];
-  return chart({
+  const drawn = chart({
     title: `${MEASURES[measure]} by ${DIMENSIONS[by].toLowerCase()}`,
-    told: `${total === null ? "Nothing is priced" : `In all ${show(total)}`}; most: ${shown.slice(0, 3).map((each) => each.name).join(", ")}.`,
+    told: `In all ${show(total)}; most: ${shown.slice(0, 3).map((each) => each.name).join(", ")}.`,
     labels: labels(series),
     series: shown,
-    axis: (value) => (measure === "cost" ? f.dollars(value, { compact: true }) : f.brief(value)),
+    axis: (value, ticks) => (measure === "cost" ? f.dollarsOfTick(value, ticks) : f.brief(value)),
+    counted: measure !== "cost",
     pick: (number) => shown[number]?.of !== null && (() => go(changed(state, { filters: { [by]: [shown[number].of] }, by: by === "app" ? "model" : "app" }))),
   });
+  return [drawn, measure === "cost" && isUnpriced(series.totals) && h("p", { class: "warn" }, `Not in this chart: ${notPriced(series.totals)}. `, byTokens())];
 }
 
 function labels(series) {
@@ -140,7 +143,8 @@ export function tokenKinds(series) {
       kind("Prompt, cached", "s5", (row) => row.cached_prompt_tokens),
       kind("Completion", "s1", (row) => row.completion_tokens),
     ],
-    axis: f.brief,
+    axis: (value) => f.brief(value),
+    counted: true,
   });
 }
 
@@ -154,7 +158,8 @@ export function callsOverTime(series) {
       { name: "Succeeded", colour: "s0", values: rows.map((row) => row.calls - row.failed_calls), show: (at) => f.count(rows[at].calls - rows[at].failed_calls) },
       { name: "Failed", colour: "bad", values: rows.map((row) => row.failed_calls), show: (at) => f.count(rows[at].failed_calls) },
     ],
-    axis: f.brief,
+    axis: (value) => f.brief(value),
+    counted: true,
   });
 }
 
@@ -168,7 +173,7 @@ export function latencyOverTime(series) {
     kind: "line",
     labels: labels(series),
     series: [line("Median (p50)", "s0", "p50"), line("95th percentile", "s1", "p95")],
-    axis: f.milliseconds,
+    axis: (value) => f.milliseconds(value),
   });
 }
 
@@ -182,20 +187,32 @@ export function topTable(state, group, answer, display, go) {
   const columns = [
     { title: DIMENSIONS[group], of: (row) => h("span", { class: "name", title: row[group] }, link(row)) },
     { title: h("span", { class: "unseen" }, "Share"), of: bar },
-    { title: "Cost", number: true, of: (row) => [figure(f.dollars(row.cost), row.cost ?? "", "cost"), row.cost !== null && row.unpriced_tokens ? h("abbr", { class: "warn", title: `${f.count(row.unpriced_tokens)} tokens are not priced` }, " +?") : null] },
+    { title: "Cost", number: true, of: (row) => [figure(f.dollars(row.cost), row.cost ?? "", "cost"), row.cost !== null && mark(row)] },
     { title: "Tokens", number: true, of: (row) => figure(f.brief(row.total_tokens), row.total_tokens, "total_tokens") },
     { title: "Calls", number: true, of: (row) => figure(f.brief(row.calls), row.calls, "calls") },
     ...(answer.previous ? [{ title: "Change", number: true, of: (row) => change(row, state.measure) ?? "–" }] : []),
   ];
-  const rest = restOf(answer, state.measure);
+  const byTokens = () => h("button", { type: "button", class: "link", click: () => go(changed(state, { measure: "total_tokens" })) }, "Most tokens first");
   return [
     table(`By ${DIMENSIONS[group].toLowerCase()}, most ${MEASURES[state.measure].toLowerCase()} first`, columns, answer.rows, { hidden: true }),
-    answer.next_cursor && h("p", { class: "quiet" }, `All others: ${state.measure === "cost" ? f.dollars(rest) : f.count(Number(rest))}. The CSV has them all.`),
+    answer.next_cursor && h("p", { class: "quiet" }, "All others: ", others(answer, state.measure), state.measure === "cost" && isUnpriced(restOf(answer)) && [" ", byTokens()]),
   ];
 }
 
-function restOf(answer, measure) {
-  return minus(answer.totals[measure], answer.rows.reduce((sum, row) => plus(sum, row[measure]), "0"));
+/** What the groups beyond the list come to. Those without any price stand last by cost, however much they used. */
+function others(answer, measure) {
+  const rest = restOf(answer);
+  if (measure !== "cost") return `${f.count(Number(left(answer, measure)))}. The CSV has them all.`;
+  const beyond = `${f.count(left(answer, "total_tokens"))} tokens`;
+  if (!isUnpriced(rest)) return `${f.dollars(left(answer, "cost"))}, ${beyond}. The CSV has them all.`;
+  const known = Number(left(answer, "cost")) === 0 ? "not priced" : [f.dollars(left(answer, "cost")), mark(rest)];
+  return [known, `, ${beyond}; `, h("span", { class: "warn" }, notPriced(rest)), ". The CSV has them all."];
+}
+
+const left = (answer, name) => minus(answer.totals[name], answer.rows.reduce((sum, row) => plus(sum, row[name]), "0"));
+
+function restOf(answer) {
+  return Object.fromEntries(["unpriced_tokens", "unpriced_audio_seconds"].map((name) => [name, Number(left(answer, name))]));
 }
 
 /** What is known of the calls' usage, and why not. */

@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright.async_api import Page, Route
 
 import services
 from budgets.evaluate import evaluate
 from tests.dashboard.conftest import READY, Look, api, figures, put, shot
-from tests.dashboard.known import BUSY, HOSTILE, NAMES, NOW
+from tests.dashboard.known import BUSY, HOSTILE, NAMES, NOW, QUIET
 
 WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
 """The last seven days of Berlin."""
@@ -199,27 +200,114 @@ async def test_numbers_are_written_as_the_reader_writes_them(look: Look) -> None
     assert shown.startswith(f"{Decimal(cost):.2f}".replace(".", ","))
 
 
-async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url: str) -> None:
-    """The timer finds them as of the known calls; those that are used up most come first."""
-    month = {"period": "month", "tz": "UTC", "thresholds": [50, 100]}
-    for name, budget in {
-        "chat": {**month, "app": BUSY, "unit": "tokens", "limit": "1000000"},
-        "all": {**month, "unit": "USD", "limit": "1000"},
-    }.items():
+MONTH = {"period": "month", "tz": "UTC", "thresholds": [50, 100]}
+BUDGETS: dict[str, dict[str, Any]] = {
+    "unpriced": {**MONTH, "model": "somebody's-own", "unit": "USD", "limit": "1"},
+    "chat": {**MONTH, "app": BUSY, "unit": "tokens", "limit": "1000000"},
+    "invoices": {**MONTH, "app": QUIET, "unit": "tokens", "limit": "1000000"},
+    "all": {**MONTH, "unit": "USD", "limit": "1000"},
+    "elsewhere": {**MONTH, "cost_center": "4711", "unit": "USD", "limit": "1"},
+}
+
+
+@pytest.fixture(scope="module")
+async def budgets(url: str) -> dict[str, Any]:
+    """As the timer finds them as of the known calls, those first that nobody knows the use of, then the most used."""
+    for name, budget in BUDGETS.items():
         await asyncio.to_thread(put, f"{url}/api/budgets/{name}", budget)
     await evaluate(services.get(), now=lambda: NOW)
+    found = {budget["id"]: budget for budget in (await api(url, "budgets"))["budgets"]}
+    assert [found[name]["status"]["percent"] is None for name in BUDGETS] == [True, False, False, False, False]
+    assert float(found["chat"]["status"]["percent"]) > 100
+    return {name: found[name] for name in BUDGETS}
+
+
+async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url: str, budgets: dict[str, Any]) -> None:
     page = await look()
     card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
     await card.locator("tbody tr").last.wait_for()
-    found = {budget["id"]: budget for budget in (await api(url, "budgets"))["budgets"]}
-    for number, name in enumerate(("chat", "all")):
-        row, status = card.locator("tbody tr").nth(number), found[name]["status"]
+    for number, name in enumerate(BUDGETS):
+        row, status = card.locator("tbody tr").nth(number), budgets[name]["status"]
         assert (await row.locator("th").inner_text()).startswith(name)
         exact = await row.locator("data").evaluate_all("found => found.map(each => each.value)")
-        assert exact == [status["actual"], status["projected"], found[name]["limit"]]
-    assert float(found["chat"]["status"]["percent"]) > 100
+        known = [status["actual"], status["projected"]] if status["actual"] is not None else []
+        assert exact == [*known, budgets[name]["limit"]]
+    assert NAMES[BUSY] in await card.locator("tbody tr").nth(1).inner_text()
     raised = (await api(url, "alerts"))["alerts"]
+    assert {alert["budget"] for alert in raised} == {"chat", "invoices"}
     told = await card.locator(".alerts li").all_inner_texts()
-    assert len(told) == len(raised) == 2
-    assert all(text.endswith(alert["summary"]) for text, alert in zip(told, raised, strict=True)), told
+    for text, alert in zip(told, raised, strict=True):
+        summary = alert["summary"].replace(alert["app"], NAMES[alert["app"]], 1)
+        assert text.endswith(f"{alert['threshold']} % Budget {alert['budget']}: {summary}")
     await shot(page, "budgets")
+
+
+async def test_a_budget_of_what_has_no_price_is_not_at_0(look: Look, budgets: dict[str, Any]) -> None:
+    page = await look()
+    row = page.locator("tr", has_text="unpriced")
+    await row.wait_for()
+    used = row.locator("td").first
+    assert await used.inner_text() == "not priced +?"
+    missing = budgets["unpriced"]["status"]["unpriced_tokens"]
+    assert await used.locator("abbr").get_attribute("title") == f"{missing:,} tokens not priced"
+
+
+async def test_an_app_has_its_own_budgets_and_alerts_and_those_of_everything(
+    look: Look, budgets: dict[str, Any]
+) -> None:
+    page = await look(f"#app={BUSY}")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    shown = [text.split("\n")[0] for text in await card.locator("tbody th").all_inner_texts()]
+    assert shown == ["unpriced", "chat", "all"]
+    told = await card.locator(".alerts li").all_inner_texts()
+    assert told
+    assert all("Budget chat: Support chat used" in text for text in told)
+
+
+async def test_budgets_and_the_month_are_there_without_calls_too(look: Look, url: str, budgets: dict[str, Any]) -> None:
+    page = await look("#range=custom&from=2020-01-01&to=2020-01-02&tz=Europe/Berlin")
+    await page.get_by_text("No calls here").wait_for()
+    await page.locator(".card tbody tr", has_text="chat").wait_for()
+    month = "from=2026-10-31T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
+    cost = (await api(url, f"usage?{month}&granularity=total&group_by=none"))["totals"]["cost"]
+    assert await figures(page, ".month") == {"month_cost": cost}
+    assert "by the month’s end at this rate" in await page.locator(".month").inner_text()
+
+
+@pytest.mark.parametrize(("rows", "told"), [(1, r"All others: \$\d+\.\d\d \+\?, "), (2, "All others: not priced, ")])
+async def test_others_without_a_price_are_not_told_as_0(look: Look, url: str, rows: int, told: str) -> None:
+    """As with more models than the list has rows: only its length is another."""
+
+    async def shorten(page: Page) -> None:
+        async def shorter(route: Route) -> None:
+            await route.continue_(url=route.request.url.replace("limit=10", f"limit={rows}"))
+
+        await page.route("**/api/usage*", shorter)
+
+    page = await look(before=shorten)
+    card = page.locator(".card", has=page.get_by_role("heading", name="Top models"))
+    assert await card.locator("tbody tr").count() == rows
+    text = await card.locator("p").inner_text()
+    assert re.match(told, text), text
+    totals = (await api(url, f"usage?{WEEK}&granularity=total&group_by=none"))["totals"]
+    assert f"{totals['unpriced_tokens']:,} tokens not priced" in text
+    await card.get_by_role("button", name="Most tokens first").click()
+    await page.wait_for_url("**measure=total_tokens*")
+
+
+async def test_a_cost_chart_without_a_price_says_so(look: Look) -> None:
+    page = await look("#model=somebody's-own")
+    chart = page.locator(".card.wide").first
+    assert "Nothing here has a price" in await chart.inner_text()
+    assert await chart.locator("canvas").count() == 0
+
+
+async def test_no_tick_of_an_axis_is_told_twice(look: Look) -> None:
+    for state in (f"#measure=calls&range=24h&app={QUIET}", "#range=24h&granularity=hour", f"#range=24h&app={QUIET}"):
+        page = await look(state)
+        axes = await page.eval_on_selector_all(
+            "canvas", "found => found.map(each => Chart.getChart(each).scales.y.ticks.map(tick => tick.label))"
+        )
+        assert len(axes) == 4
+        assert all(len(set(labels)) == len(labels) for labels in axes), axes
