@@ -10,7 +10,7 @@ import { time } from "./format.js";
 import * as gate from "./gate.js";
 import { monthLine, thisMonth } from "./month.js";
 import * as overview from "./overview.js";
-import { DIMENSIONS, MEASURES, address, changed, question, read } from "./state.js";
+import { DIMENSIONS, MEASURES, address, changed, question, read, splitsHours } from "./state.js";
 import { status } from "./status.js";
 
 const main = document.getElementById("main");
@@ -19,7 +19,13 @@ const entered = new Map();
 let running = new AbortController();
 
 const current = () => read(location.hash);
-const go = (state) => { location.hash = address(state); };
+
+/** To another view, whose entry in the history knows that the one before it is of this page. */
+function go(state) {
+  if (address(state) === location.hash) return;
+  history.pushState({ cameFromHere: true }, "", location.pathname + address(state));
+  show();
+}
 
 /** Show the state of the address; what was still being asked for another is forgotten. */
 async function show() {
@@ -28,7 +34,7 @@ async function show() {
   const { signal } = running;
   const state = current();
   // A key that came in the address must not stay in it, nor in the history.
-  history.replaceState(null, "", location.pathname + address(state));
+  history.replaceState(history.state, "", location.pathname + address(state));
   document.getElementById("controls").replaceChildren(controls(state, go, { refresh: show, download: () => download(state) }));
   clear();
   main.replaceChildren(gate.loading());
@@ -39,15 +45,23 @@ async function show() {
   } catch (fault) {
     if (signal.aborted) return;
     if (!(fault instanceof Problem)) console.error(fault);
-    main.replaceChildren(gate.problem(fault instanceof Problem ? fault : new Problem("down", "The page has a fault; the browser’s console says more."), show));
+    main.replaceChildren(told(fault instanceof Problem ? fault : new Problem("down", "The page has a fault; the browser’s console says more."), state));
     say(main.querySelector("h2")?.textContent ?? "");
   } finally {
     if (!signal.aborted) main.setAttribute("aria-busy", "false");
   }
 }
 
+/** Refusals of ranges that cut hours of UTC, which only a zone can make them do. */
+const OF_ZONES = new Set(["zone_not_aggregated", "calls_not_kept", "too_much_to_read"]);
+
+function told(fault, state) {
+  const inUtc = OF_ZONES.has(fault.code) && splitsHours(state) ? () => go({ ...state, tz: "UTC" }) : null;
+  return gate.problem(fault, show, inUtc);
+}
+
 async function showCall(state, signal) {
-  main.replaceChildren(...(await callView(state, signal, () => history.back())).flat(Infinity));
+  main.replaceChildren(...(await callView(state, signal, () => (history.state?.cameFromHere ? history.back() : go(changed(state, {}))))).flat(Infinity));
 }
 
 async function showOverview(state, signal) {
@@ -65,7 +79,7 @@ async function showOverview(state, signal) {
   const part = (title, promise, draw, classes = "") => {
     const section = h("section", { class: `card ${classes}` }, h("h2", {}, title), gate.loading());
     const fill = (...nodes) => section.replaceChildren(section.firstChild, ...nodes.flat(Infinity).filter(Boolean));
-    const done = promise.then((answer) => !signal.aborted && fill(draw(answer)), (fault) => !signal.aborted && fill(gate.problem(fault, show)));
+    const done = promise.then((answer) => !signal.aborted && fill(draw(answer)), (fault) => !signal.aborted && fill(told(fault, state)));
     section.done = done;
     return section;
   };

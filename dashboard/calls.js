@@ -4,11 +4,13 @@ import { ask } from "./api.js";
 import { h, table } from "./dom.js";
 import * as f from "./format.js";
 import * as gate from "./gate.js";
-import { DIMENSIONS, changed, question } from "./state.js";
+import { DIMENSIONS, ofCall, question } from "./state.js";
 
 const PAGE = 25;
 /** A page of calls reads the calls of its day: days of a year would be read for nothing. */
 const DAYS = 7;
+/** One call of one app is looked for in so many days, if its address does not say which. */
+const LOOKED_THROUGH = 31;
 const DAY = 86_400_000;
 
 /** What to ask /api/calls for: the last days of the range, of the one app that is filtered for. */
@@ -42,7 +44,7 @@ export async function callsList(state, signal, go) {
 function columns(state, go) {
   const told = (value) => (value === null ? "–" : f.count(value));
   return [
-    { title: "Time", of: (call) => h("button", { type: "button", class: "link", click: () => go(changed(state, { call: call.request_id })) }, f.time(call.timestamp, state.tz, "moment")) },
+    { title: "Time", of: (call) => h("button", { type: "button", class: "link", click: () => go(ofCall(state, call)) }, f.time(call.timestamp, state.tz, "moment")) },
     { title: "Model", of: (call) => call.model ?? "–" },
     { title: "Status", of: (call) => h("span", { class: call.failed && "bad" }, String(call.status ?? (call.failed ? "failed" : "–"))) },
     { title: "Usage", of: (call) => (call.missing_reason ? `${call.usage_state}: ${call.missing_reason.replaceAll("_", " ")}` : call.usage_state) },
@@ -53,9 +55,17 @@ function columns(state, go) {
   ];
 }
 
+/** Where to look for it: in the days that the address fixes. A range that goes on may have left the call behind since. */
+function callSpan(state) {
+  const { from, to } = question(state);
+  const early = new Date(Date.parse(to) - LOOKED_THROUGH * DAY).toISOString();
+  if (state.range === "custom") return { from: Date.parse(from) < Date.parse(early) ? early : from, to };
+  return state.filters.app?.length === 1 ? { from: early, to } : callsQuestion(state);
+}
+
 /** One call, and why it was counted as it was. Raises Problem. */
 export async function callView(state, signal, back) {
-  const { from, to } = callsQuestion(state);
+  const { from, to } = callSpan(state);
   const answer = await ask(`calls/${encodeURIComponent(state.call)}`, { from, to, app: state.filters.app }, signal);
   const entries = [...answer.calls, ...(answer.waiting ? [answer.waiting] : [])];
   return [

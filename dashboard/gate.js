@@ -10,15 +10,16 @@ export const loading = () => h("p", { class: "loading" }, "Loading…");
 export const nothing = (filtered) => notice("empty", "No calls here",
   h("p", {}, filtered ? "No calls in this range pass the filters." : "No calls in this range that you may see. Choose a longer range; if none were ever counted, docs/capture.md says how usage gets here."));
 
-/** What a Problem means to the one who looks. `again` asks once more. */
-export function problem(fault, again) {
+/** What a Problem means to the one who looks. `again` asks once more; `inUtc`, if that may help, asks in UTC. */
+export function problem(fault, again, inUtc = null) {
   const retry = h("button", { type: "button", click: again }, "Try again");
   switch (fault.kind) {
     case "key": return keyForm(again);
     case "sign-in": return notice("sign-in", "Sign in", h("p", {}, "Figures are shown to those who sign in; each sees what they may see."), h("p", {}, h("a", { class: "button", href: signInAddress() }, "Sign in")));
     case "forbidden": return notice("forbidden", "Not allowed", h("p", {}, `You may not see this: ${fault.message || "the API refuses it"}.`));
     case "missing": return notice("missing", "Not there", h("p", {}, fault.message || "The API does not know this."));
-    case "refused": return notice("refused", "This cannot be answered", h("p", {}, fault.message || "The API refuses the question."));
+    case "refused": return notice("refused", "This cannot be answered", h("p", {}, fault.message || "The API refuses the question."),
+      inUtc && h("p", {}, h("button", { type: "button", click: inUtc }, "Show it in UTC")));
     default: return notice("down", "No answer", h("p", {}, fault.message), h("p", {}, retry));
   }
 }

@@ -47,6 +47,20 @@ export function changed(state, { filters = {}, ...changes }) {
   return { ...state, call: "", ...changes, filters: Object.fromEntries(kept) };
 }
 
+/** The state of one call: days around it instead of a range that goes on, so that its address finds it later, too. */
+export function ofCall(state, { request_id: call, timestamp }) {
+  const day = (days) => dayOf(Date.parse(timestamp) + days * 24 * HOUR, state.tz);
+  return changed(state, { call, range: "custom", from: day(-1), to: day(1) });
+}
+
+/** Whether the state's range begins or ends inside an hour of UTC because of its zone, such as +05:30. */
+export function splitsHours({ tz, ...state }, now = Date.now()) {
+  return bounds({ ...state, tz }, now).some((instant) => {
+    const seconds = instant - (((instant % 1000) + 1000) % 1000);
+    return (Date.UTC(...clock(instant, tz)) - seconds) % HOUR !== 0;
+  });
+}
+
 /** The question of a state: `from`, `to`, `tz`, `granularity` as the API takes them, with the filters. */
 export function question(state, now = Date.now()) {
   const [from, to] = bounds(state, now);
@@ -94,6 +108,11 @@ function midnight(year, month, day, tz) {
   const wanted = Date.UTC(year, month, day);
   const offset = (instant) => Date.UTC(...clock(instant, tz)) - instant;
   return wanted - offset(wanted - offset(wanted));
+}
+
+function dayOf(instant, tz) {
+  const [year, month, day] = clock(instant, tz);
+  return new Date(Date.UTC(year, month, day)).toISOString().slice(0, 10);
 }
 
 const text = (instant) => new Date(instant).toISOString().replace(/\.\d+Z$/, "Z");

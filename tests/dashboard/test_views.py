@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -128,6 +129,36 @@ async def test_from_a_bar_to_an_app_to_its_calls_to_one_call_and_back(look: Look
     await shot(page, "call")
     await page.get_by_text("← Back").click()
     await page.wait_for_selector(f"{READY} .tiles")
+
+
+async def test_the_address_of_a_call_finds_it_weeks_later_and_leads_to_its_app(look: Look, url: str) -> None:
+    page = await look(f"#range=24h&app={BUSY}")
+    calls = page.locator(".card", has_text="Calls, one by one")
+    await calls.locator("tbody button").first.click()
+    await page.wait_for_selector(f"{READY} .why")
+    address = "#" + page.url.partition("#")[2]
+    assert "from=2026-11-19&to=2026-11-21" in address
+
+    async def later(page: Page) -> None:
+        await page.clock.set_fixed_time(NOW + timedelta(weeks=6))
+
+    other = await look(address, before=later)
+    assert await other.locator(".why li").all_inner_texts() == await page.locator(".why li").all_inner_texts()
+    await other.get_by_text("← Back").click()
+    await other.wait_for_selector(f"{READY} .tiles")
+    assert f"App: {NAMES[BUSY]}" in await other.locator(".heading").inner_text()
+    await page.get_by_text("← Back").click()
+    await page.wait_for_url("**range=24h*")
+
+
+async def test_a_range_that_only_its_zone_makes_impossible_is_shown_in_utc_by_a_click(look: Look) -> None:
+    days = "range=custom&from=2026-09-15&to=2026-11-20&granularity=day"
+    page = await look(f"#{days}&tz=Asia/Kolkata")
+    await page.get_by_role("button", name="Show it in UTC").first.click()
+    await page.wait_for_selector(f"{READY} .tiles")
+    await page.wait_for_url("**tz=UTC*")
+    assert await page.locator(".notice").count() == 0
+    assert len(await page.evaluate(f"{CHART}.data.labels")) == 67
 
 
 async def test_a_shared_address_shows_the_same_view(look: Look) -> None:
