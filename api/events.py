@@ -27,7 +27,7 @@ async def post(request: Request) -> Response:
     oldest = now - timedelta(days=found.settings.call_retention_days)
     # In a thread, since a megabyte of bad records takes seconds to read, and the app goes on collecting.
     events = await asyncio.to_thread(read_events, request.body, request.headers, now, oldest)
-    good = [place for place, event in enumerate(events) if event.fault is None]
+    good = [place for place, event in enumerate(events) if event.fault is None and not event.ignored]
     outcomes = await sender.send([(events[place].body, events[place].app) for place in good])
     became = dict(zip(good, outcomes, strict=True))
     return _answer([_result(place, event, became.get(place)) for place, event in enumerate(events)])
@@ -46,6 +46,8 @@ def _result(position: int, event: Posted, outcome: str | None) -> dict[str, Any]
     fault = event.fault
     if fault is not None:
         return result | error_shape(fault.reason, str(fault), fault.field)
+    if event.ignored:
+        return result | {"status": "ignored"}
     if outcome == "too_large":
         message = f"the event has {len(event.body)} bytes, more than the hub takes in one"
         return result | error_shape("event_too_large", message, None)
@@ -56,14 +58,16 @@ def _result(position: int, event: Posted, outcome: str | None) -> dict[str, Any]
 
 
 def _answer(results: list[dict[str, Any]]) -> Response:
-    """202 all accepted, 207 some, 400 none; 503 where something should come again. Errors have the one error shape."""
+    """202 all accepted or ignored, 207 some, 400 none; 503 where something should come again. Errors have the one
+    error shape."""
     count = Counter(result["status"] for result in results)
-    accepted, rejected, not_sent = count["accepted"], count["rejected"], count["not_sent"]
-    answer = {"accepted": accepted, "rejected": rejected, "not_sent": not_sent, "events": results}
+    statuses = ("accepted", "ignored", "rejected", "not_sent")
+    accepted, ignored, rejected, not_sent = (count[name] for name in statuses)
+    answer: dict[str, Any] = {name: count[name] for name in statuses} | {"events": results}
     if not_sent:
         message = f"the hub did not confirm {not_sent} of {len(results)} events; send them again"
         return json_response(error_shape("hub_unavailable", message, None) | answer, 503)
-    if accepted:
+    if accepted or ignored:
         return json_response(answer, 207 if rejected else 202)
     if rejected == 1:
         return json_response({"error": results[0]["error"]} | answer, 400)

@@ -4,15 +4,17 @@ So what is accepted here is what the collector will count, and what it would set
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from collectors.collect import collect
 from collectors.cut import mend
+from collectors.decode import items_of
 from collectors.identity import delivery_id
+from collectors.reading import parse
 from models.dead_letter import MISSING_FIELD, NOT_JSON, DeadLetter
 from models.errors import BadRecord, QueryError
 from models.origin import Origin, RawEvent
@@ -22,7 +24,8 @@ MAX_EVENTS: Final = 1000
 
 
 class Posted(NamedTuple):
-    """One event as it goes to the hub; with a `fault`, it does not go.
+    """One event as it goes to the hub; with a `fault`, or `ignored` because it is knowingly about no call, it does not
+    go.
 
     `app` pays for its calls (None: nobody is named; the first, if they have several). `request_id` is its call, if it
     is one call.
@@ -32,6 +35,7 @@ class Posted(NamedTuple):
     app: str | None = None
     request_id: str | None = None
     fault: BadRecord | None = None
+    ignored: bool = False
 
 
 def read_events(body: bytes, headers: Mapping[str, str], now: datetime, oldest: datetime) -> list[Posted]:
@@ -47,14 +51,19 @@ def read_events(body: bytes, headers: Mapping[str, str], now: datetime, oldest: 
         raise QueryError(NOT_JSON, "the body is an array without items; expected at least one event")
     if len(bodies) > MAX_EVENTS:
         raise QueryError("too_many_events", f"{len(bodies)} events; expected at most {MAX_EVENTS} a request", None, 413)
-    return [_judged(event, Origin("", "", 0, now), oldest) for event in bodies]
+    # A time that no sender writes, so that what is dated by its arrival shows.
+    arrival = now + timedelta(microseconds=1)
+    return [_judged(event, Origin("", "", 0, arrival), oldest) for event in bodies]
 
 
 def _split(body: bytes) -> list[bytes]:
     """The items of an array, the lines of a body that has an object on one of them, or else the body as it came."""
     try:
-        value = from_json(body)
+        value = parse(body)
     except ValueError:
+        items = items_of(body) if body.lstrip()[:1] == b"[" else None
+        if items is not None:
+            return items
         lines = [line for line in body.splitlines() if line.strip()]
         # The lines of a document that is broken are indented.
         return lines if any(line[:1] == b"{" and _is_json(line) for line in lines) else [body]
@@ -63,7 +72,7 @@ def _split(body: bytes) -> list[bytes]:
 
 def _is_json(text: bytes) -> bool:
     try:
-        from_json(text)
+        parse(text)
     except ValueError:
         return False
     return True
@@ -80,8 +89,11 @@ def _judged(body: bytes, origin: Origin, oldest: datetime) -> Posted:
     calls = [*collected.calls, *(half.call for half in collected.halves)]
     if any(call.request_id == delivery_id(origin, call.position) for call in calls):
         return Posted(body, fault=_NAMELESS)
+    # A call is counted once within its day, and one that is dated by its arrival has another when it is sent again.
+    if any(call.timestamp == origin.enqueued_time and not call.clamped for call in calls):
+        return Posted(body, fault=_TIMELESS)
     app = calls[0].app if calls and calls[0].app_source != "none" else None
-    return Posted(body, app, calls[0].request_id if len(calls) == 1 else None)
+    return Posted(body, app, calls[0].request_id if len(calls) == 1 else None, ignored=not calls)
 
 
 _CUT: Final = BadRecord(NOT_JSON, None, "a JSON object", "text that ends before the object does")
@@ -89,6 +101,14 @@ _NAMELESS: Final = BadRecord(
     MISSING_FIELD,
     "request_id",
     "the id of the call, or a CloudEvent around the record, so that sending it again does not count it again",
+    "nothing",
+)
+
+_TIMELESS: Final = BadRecord(
+    MISSING_FIELD,
+    "time",
+    "the time of the call, in the record or in the CloudEvent around it, so that sending it again after midnight does "
+    "not count it again",
     "nothing",
 )
 
@@ -121,6 +141,6 @@ def _structured(data: bytes, headers: Mapping[str, str]) -> bytes:
         if not attributes[name]:
             raise QueryError("missing_header", f"a CloudEvent in binary mode needs the header ce-{name}", f"ce-{name}")
     try:
-        return to_json(attributes | {"data": from_json(data)})
+        return to_json(attributes | {"data": parse(data)})
     except ValueError as error:
         raise QueryError(NOT_JSON, f"the data of the CloudEvent is not JSON ({error})") from None

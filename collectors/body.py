@@ -106,7 +106,7 @@ def _is_not_metered(document: Mapping[str, Any]) -> bool:
         return True
     if any("url" in item or "b64_json" in item for item in data):
         return document.get("usage") is None
-    return kind == "list" and not any(item.get("object") == "embedding" for item in data)
+    return kind == "list" and document.get("usage") is None and not any(i.get("object") == "embedding" for i in data)
 
 
 def _objects(items: object) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def _whole(text: bytes) -> list[Record | BadRecord]:
     try:
         return _records(_parse(text))
     except ValueError:
-        items = _items(text)
+        items = items_of(text)
         if items is None:
             raise
         return [record for item in items for record in _item(item)]
@@ -63,7 +63,7 @@ _START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?P<wrapper>\{\s*"records"\s*:\s*)?\[
 _SIGN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|(?P<sign>[{}\[\],])', re.DOTALL)
 
 
-def _items(text: bytes) -> list[bytes] | None:
+def items_of(text: bytes) -> list[bytes] | None:
     """The texts of an array's items, whatever they hold, or None if `text` is not one array from its start to its end.
 
     pydantic_core refuses a document as a whole: for a slip of the pen in one item, more than 4,300 digits, bytes that

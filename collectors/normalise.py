@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from collectors.shapes import TOOL_USE, Path, Shape
+from collectors.shapes import LIKE_ANTHROPICS, TOOL_USE, Path, Shape
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord
 from models.event import describe
@@ -44,8 +44,11 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
 
     Raises BadRecord naming the member, if a count cannot be one (as_count). xAI, and its models in
     Azure AI Foundry, leave reasoning out of completion_tokens although the shape is OpenAI's: a total that is the sum
-    of prompt, completion and reasoning shows it. Parts that exceed their whole are kept as they are reported.
+    of prompt, completion and reasoning shows it. Mistral's connector_tokens are no part of its prompt_tokens; where a
+    total without them says otherwise, it is believed. Parts that exceed their whole are kept as they are reported.
     """
+    if shape.name in LIKE_ANTHROPICS:
+        usage = _with_compactions(_with_cache_writes(usage))
     counts: dict[str, int] = {}
     seconds: Decimal | None = None
     for name, path in shape.counts:
@@ -62,6 +65,10 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
         return None
     tool_use = counts.pop(TOOL_USE, 0)
     reported_total = counts.pop("total_tokens_reported", None)
+    if shape.name == "openai_chat" and reported_total == counts.get("prompt_tokens", 0) + counts.get(
+        "completion_tokens", 0
+    ):
+        tool_use = 0
     if "prompt_tokens" in counts and shape.outside_prompt:
         parts = [tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt]
         counts["prompt_tokens"] += sum(parts)
@@ -80,6 +87,32 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
     elif reported_total is not None:
         counts["total_tokens"] = reported_total
     return Usage(**counts, audio_seconds=seconds)
+
+
+def _with_cache_writes(usage: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """What was written to Anthropic's caches, where it is stated by the time that they last only."""
+    by_time = usage.get("cache_creation")
+    if usage.get("cache_creation_input_tokens") is not None or not isinstance(by_time, Mapping):
+        return usage
+    written = [_count(count, ("cache_creation", name), False) for name, count in by_time.items() if count is not None]
+    return {**usage, "cache_creation_input_tokens": sum(written)} if written else usage
+
+
+_ITERATED: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def _with_compactions(usage: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """With what summing up a conversation took, which Anthropic leaves out of the counts beside `iterations` and bills
+    (docs.aws.amazon.com, "Compaction": to be added). Iterations of other types are in these counts, or of other models.
+    """
+    iterations = usage.get("iterations")
+    for one in iterations if isinstance(iterations, list) else ():
+        if isinstance(one, Mapping) and one.get("type") == "compaction":
+            stated = {name: one[name] for name in _ITERATED if one.get(name) is not None}
+            more = {name: _count(count, ("iterations", name), False) for name, count in stated.items()}
+            before = {name: _count(usage.get(name) or 0, (name,), False) for name in more}
+            usage = {**usage, **{name: before[name] + count for name, count in more.items()}}
+    return usage
 
 
 def _count(value: object, path: Path, as_text: bool) -> int:

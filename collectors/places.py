@@ -1,7 +1,7 @@
 """Where in a response, or in a chunk of a stream, the usage stands, as a table; and the model's name.
 
 Only these places are believed. Numbers that look like usage elsewhere are parts of it or repeat it: usage_breakdown,
-context_details, iterations, tool_usage, the steps of a run, count_tokens.
+context_details, iterations (but for compactions: normalise.py), tool_usage, the steps of a run, count_tokens.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ PLACES: tuple[Place, ...] = (
     Place(("usage",)),  # OpenAI, Azure, Anthropic, Mistral, DeepSeek, Groq, Together, Cohere v2, Bedrock converse, ...
     Place(("response", "usage")),  # events of the responses API: response.completed, .incomplete, .failed
     Place(("x_groq", "usage")),  # older Groq streams
+    Place(("metadata", "usage"), frozenset({"bedrock_converse"})),  # ConverseStream, as boto3 gives its events
     Place(("usageMetadata",), frozenset({"gemini"})),
     Place(("interaction", "usage"), frozenset({"gemini_interactions"})),
     Place(("amazon-bedrock-invocationMetrics",), frozenset({"bedrock_invocation"})),

@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 
 TOOL_USE = "tool_use_prompt_tokens"
-"""Prompt tokens of Gemini's built-in tools, which it counts apart from the prompt."""
+"""Prompt tokens of built-in tools, which Gemini and Mistral count apart from the prompt."""
 
 SHAPES: tuple[Shape, ...] = (
     Shape(
@@ -48,6 +48,11 @@ SHAPES: tuple[Shape, ...] = (
             ("cached_prompt_tokens", ("cached_tokens",)),  # Together, Moonshot
             ("cache_write_prompt_tokens", ("prompt_tokens_details", "cache_write_tokens")),
             ("cache_write_prompt_tokens", ("cache_creation_input_tokens",)),
+            (
+                "audio_seconds",
+                ("prompt_audio_seconds",),
+            ),  # Mistral's transcriptions, whose total alone has their tokens
+            (TOOL_USE, ("connector_tokens",)),  # Mistral's conversations: what its tools put into the prompt
             ("audio_prompt_tokens", ("prompt_tokens_details", "audio_tokens")),
             ("image_prompt_tokens", ("prompt_tokens_details", "image_tokens")),
             ("reasoning_tokens", ("completion_tokens_details", "reasoning_tokens")),
@@ -57,11 +62,12 @@ SHAPES: tuple[Shape, ...] = (
             ("accepted_prediction_tokens", ("completion_tokens_details", "accepted_prediction_tokens")),
             ("rejected_prediction_tokens", ("completion_tokens_details", "rejected_prediction_tokens")),
         ),
+        outside_prompt=(TOOL_USE,),
     ),
     Shape(
         # Anthropic messages. input_tokens leaves out what was read from and written to the cache; there is no total.
         name="anthropic_messages",
-        marks=frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"}),
+        marks=frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "iterations"}),
         counts=(
             ("prompt_tokens", ("input_tokens",)),
             ("completion_tokens", ("output_tokens",)),
@@ -91,6 +97,7 @@ SHAPES: tuple[Shape, ...] = (
             ("reasoning_tokens", ("output_tokens_details", "thinking_tokens")),
             ("audio_completion_tokens", ("output_token_details", "audio_tokens")),
             ("image_completion_tokens", ("output_tokens_details", "image_tokens")),
+            ("audio_seconds", ("seconds",)),  # a realtime session whose input is transcribed by length
         ),
     ),
     Shape(
@@ -102,10 +109,11 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         # Gemini and Vertex AI generateContent. Thoughts are counted apart from candidates, tools apart from the prompt.
         name="gemini",
-        marks=frozenset({"promptTokenCount", "candidatesTokenCount"}),
+        marks=frozenset({"promptTokenCount", "candidatesTokenCount", "responseTokenCount"}),
         counts=(
             ("prompt_tokens", ("promptTokenCount",)),
             ("completion_tokens", ("candidatesTokenCount",)),
+            ("completion_tokens", ("responseTokenCount",)),  # the Live API
             ("total_tokens_reported", ("totalTokenCount",)),
             ("cached_prompt_tokens", ("cachedContentTokenCount",)),
             (TOOL_USE, ("toolUsePromptTokenCount",)),
@@ -113,7 +121,9 @@ SHAPES: tuple[Shape, ...] = (
             ("audio_prompt_tokens", ("promptTokensDetails", "AUDIO")),
             ("image_prompt_tokens", ("promptTokensDetails", "IMAGE")),
             ("audio_completion_tokens", ("candidatesTokensDetails", "AUDIO")),
+            ("audio_completion_tokens", ("responseTokensDetails", "AUDIO")),
             ("image_completion_tokens", ("candidatesTokensDetails", "IMAGE")),
+            ("image_completion_tokens", ("responseTokensDetails", "IMAGE")),
         ),
         outside_prompt=(TOOL_USE,),
         outside_completion=("reasoning_tokens",),

@@ -7,8 +7,9 @@ goes.
 
 import re
 from collections.abc import Mapping, Reversible
+from decimal import Decimal
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -38,8 +39,8 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
             if reading is not None and chunk.get("type") == "message_stop":
                 metrics = reading  # Bedrock's own count beside Anthropic's, which it leaves tool calls out of
             elif reading is not None:
-                if chunk.get("type") == "response.done":
-                    return _realtime_usage(chunks, is_tail=rest_of_first is not None)
+                if _is_of_a_session(chunk, chunks):
+                    return _session_usage(chunks, is_tail=rest_of_first is not None)
                 if not ended and _is_running_total(chunk, chunks):
                     break
                 return reading
@@ -59,28 +60,72 @@ def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> Body
     return None if usage is None else BodyReading(usage, find_model(chunk) or _model(chunks), None)
 
 
-def _realtime_usage(chunks: Reversible[bytes], *, is_tail: bool) -> BodyReading:
-    """A realtime session has many responses, each with a usage of its own: together, if none of them is missing."""
-    done: dict[str, Mapping[str, Any]] = {}
+_RESPONSE_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_SESSION_ENDS: Final = frozenset({"response.done", "conversation.item.input_audio_transcription.completed"})
+"""What tells the usage of one answer, or of one transcription of what was said, in a realtime session."""
+_RESPONSE_END: Final = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
+
+
+def _is_of_a_session(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
+    """True where other answers may stand beside the one whose usage this is: OpenAI's realtime, its responses over a
+    websocket if there are several, Gemini's Live API."""
+    kind = text_of(chunk.get("type"))
+    if kind in _SESSION_ENDS or _is_live(chunk):
+        return True
+    if kind not in _RESPONSE_ENDS:
+        return False
+    return sum(_RESPONSE_END.search(data) is not None for data in chunks) > 1
+
+
+def _is_live(chunk: Mapping[str, Any]) -> bool:
+    usage = chunk.get("usageMetadata")
+    return isinstance(usage, dict) and "candidates" not in chunk and ("serverContent" in chunk or _LIVE in usage)
+
+
+_LIVE: Final = "responseTokenCount"
+
+
+def _session_usage(chunks: Reversible[bytes], *, is_tail: bool) -> BodyReading:
+    """A session has many answers, each with a usage of its own: together, if none of them is missing. One that is told
+    twice is one. In Gemini's a turn has no name, and the last that is told of it is its usage."""
+    done: dict[tuple[object, ...], Mapping[str, Any]] = {}
+    turn = 0
     for number, data in enumerate(chunks):
         chunk = loads(data)
         if is_tail or (chunk is None and data.strip() != sse.DONE):
             return BodyReading(None, _model(chunks), "truncated")
-        usage = find_usage(chunk) if isinstance(chunk, dict) and chunk.get("type") == "response.done" else None
-        if usage is not None:
+        if not isinstance(chunk, dict):
+            continue
+        usage = find_usage(chunk)
+        kind = text_of(chunk.get("type"))
+        if usage is not None and "usageMetadata" in chunk:
+            done["turn", turn] = usage
+        elif usage is not None and kind in _SESSION_ENDS | _RESPONSE_ENDS:
             response = chunk.get("response")
-            name = text_of(response.get("id")) if isinstance(response, dict) else None
-            done[name or str(number)] = usage
+            name = text_of(response.get("id")) if isinstance(response, dict) else text_of(chunk.get("item_id"))
+            done[(name, str(chunk.get("content_index"))) if name else (number,)] = usage
+        content = chunk.get("serverContent")
+        turn += isinstance(content, dict) and content.get("turnComplete") is True
     return BodyReading(reduce(_sum, done.values()), _model(chunks), None)
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Counts and the parts of them, member by member."""
+    """Counts and the parts of them, member by member, and seconds; parts by modality too."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return {name: _sum(one.get(name), other.get(name)) for name in {**one, **other}}
     if one is None or other is None:
         return one if other is None else other
-    return one + other if type(one) is int and type(other) is int else one
+    if isinstance(one, list) and isinstance(other, list):
+        parts: dict[str, Any] = {}
+        for part in (*one, *other):
+            if isinstance(part, Mapping):
+                name = str(part.get("modality"))
+                parts[name] = _sum(parts.get(name), part.get("tokenCount"))
+        return [{"modality": name, "tokenCount": count} for name, count in parts.items()]
+    if type(one) is int and type(other) is int:
+        return one + other
+    numbers = type(one) in (int, float) and type(other) in (int, float)
+    return float(Decimal(repr(one)) + Decimal(repr(other))) if numbers else one
 
 
 def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
@@ -88,25 +133,30 @@ def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bo
     if chunk.get("type") == "message_delta":
         delta = chunk.get("delta")
         return not (isinstance(delta, dict) and delta.get("stop_reason"))
-    if isinstance(chunk.get("candidates"), list):
-        return not any(isinstance(each, dict) and each.get("finishReason") for each in chunk["candidates"])
+    candidates = chunk.get("candidates")
+    if isinstance(candidates, list):
+        finished = any(isinstance(each, dict) and each.get("finishReason") for each in candidates)
+        return not (finished or _all_finished(chunk, chunks, *_ANSWERS[0]))
     choices = chunk.get("choices")
     if isinstance(choices, list):
-        return bool(choices) and not _all_choices_finished(chunk, chunks)
+        return bool(choices) and not _all_finished(chunk, chunks, *_ANSWERS[1])
     # Where a chunk was cut, the choices or candidates that go on may be in the rest.
     may_go_on = is_cut(chunk) and "type" not in chunk and not chunk.keys().isdisjoint({"usage", "usageMetadata"})
-    return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_choices_finished(chunk, chunks))
+    return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_finished(chunk, chunks, *_ANSWERS[1]))
 
 
-def _all_choices_finished(last: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
+_ANSWERS: Final = (("candidates", "finishReason"), ("choices", "finish_reason"))
+
+
+def _all_finished(last: Mapping[str, Any], chunks: Reversible[bytes], answers: str, end: str) -> bool:
     """By the chunks that are there as a whole, and `last`."""
     finished: dict[str, bool] = {}
     for chunk in (*map(loads, chunks), last):
-        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        choices = chunk.get(answers) if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                index = str(choice.get("index"))
-                finished[index] = finished.get(index, False) or bool(choice.get("finish_reason"))
+                index = str(choice.get("index") or 0)
+                finished[index] = finished.get(index, False) or bool(choice.get(end))
     return bool(finished) and all(finished.values())
 
 
@@ -128,7 +178,7 @@ def _anthropic_usage(delta: Mapping[str, Any], chunks: Reversible[bytes]) -> Bod
     opening = start.get("usage")
     stated = {name: count for name, count in update.items() if count is not None}
     usage = {**opening, **stated} if isinstance(opening, dict) else stated
-    if usage.get("input_tokens") is None or not (isinstance(opening, dict) or stated.keys() >= _WHOLE_PROMPT):
+    if usage.get("input_tokens") is None or not (start or stated.keys() >= _WHOLE_PROMPT):
         # the tail of a stream that lost its start, so the prompt is not known
         return BodyReading(None, None, "truncated")
     return BodyReading(usage, find_model(start), None)

@@ -4,8 +4,8 @@ A transaction inserts its call rows and writes its aggregate rows under their ET
 
 1. It comes through: the calls are counted.
 2. A call row is there already: that call was counted, by an earlier delivery or by ourselves in an attempt whose answer
-   was lost (then the row has our commit id). Leave it out and do the rest again. Only if the row is of an earlier stage
-   (models.call.STAGES) it is replaced under its ETag, and what it had added is taken back in the same transaction.
+   was lost (then the row has our commit id). Leave it out and do the rest again. Only if the row has a lower rank
+   (models.call.Call.rank) it is replaced under its ETag, and what it had added is taken back in the same transaction.
 3. An aggregate row is not as we thought: read it and do it all again.
 4. No answer, or a passing fault: do it all again. If it did come through, 2 says so.
 
@@ -22,7 +22,7 @@ from ledger.plan import PartitionOf, PlannedCall, Transaction, not_spread, pack,
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import COMMIT_ID, Cell, aggregate_entity, sums_of
 from ledger.store import Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
-from models.call import STAGES, Call
+from models.call import Call, rank_of
 from models.errors import StoreUnavailable
 from models.measures import Measures, add
 
@@ -183,9 +183,9 @@ class Ledger:
     async def _without_counted(
         self, partition: str, calls: Sequence[PlannedCall], writer: str, commit_id: str, report: CommitReport
     ) -> list[PlannedCall]:
-        """The calls that have no row yet, or one of an earlier stage. One of ours, from an attempt whose answer was
+        """The calls that have no row yet, or one of a lower rank. One of ours, from an attempt whose answer was
         lost, came through."""
-        rows = await self._read(partition, [planned.row_key for planned in calls], [COMMIT_ID, "stage"])
+        rows = await self._read(partition, [planned.row_key for planned in calls], [COMMIT_ID, "stage", "revision"])
         left: list[PlannedCall] = []
         earlier: list[PlannedCall] = []
         for planned, row in zip(calls, rows, strict=True):
@@ -193,7 +193,7 @@ class Ledger:
                 left.append(planned.inserted())
             elif row.columns.get(COMMIT_ID) == commit_id:
                 report.came_through(planned)
-            elif STAGES.index(row.columns.get("stage", "final")) < STAGES.index(planned.call.stage):
+            elif rank_of(row.columns.get("stage", "final"), row.columns.get("revision", 0)) < planned.call.rank:
                 earlier.append(planned)
             elif planned.call.stage != "moved":
                 report.duplicates.append(planned.call)

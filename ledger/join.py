@@ -6,7 +6,8 @@
 The first that names somebody says who called (TELLERS); the usage is its own, else another policy's, else the
 llm_log's. A call is counted as soon as both are known; by a deadline it is counted with what is known then. Whatever
 comes after that corrects it: usage takes the place of none, and a call that was counted under another app or day is
-moved. Every order of the same records leads to the same call.
+moved. Every order of the same records leads to the same call. The llm_log has several rows of one request: what they
+state is taken together, and one that says more than the call was counted with corrects it, once.
 """
 
 import re
@@ -31,11 +32,13 @@ class Known(NamedTuple):
 
     `settled`: the deadline has passed. `counted_as`: the tellers who said who called whenever the call was to be
     counted; each is noted before it is done, so that whoever moves the call finds all places where it may be.
+    `revision`: how often what is to be counted changed since.
     """
 
     halves: Mapping[str, Half]
     settled: bool = False
     counted_as: frozenset[str] = frozenset()
+    revision: int = 0
 
 
 NOTHING = Known({})
@@ -59,14 +62,50 @@ def learn(known: Known, halves: Iterable[Half]) -> Known:
         if is_stranger(known, half) or is_superfluous(known, half):
             continue
         told = teller(half)
-        earlier = known.halves.get(told)
-        # Of several records of one teller, such as the rows that the LLM log has for one request, the one with usage.
-        if earlier is None:
-            known = known._replace(halves={**known.halves, told: half})
-        elif _has_usage(half) and not _has_usage(earlier):
-            place = {name: getattr(earlier.call, name) for name in ("app", "app_source", "timestamp", "clamped")}
-            known = known._replace(halves={**known.halves, told: half._replace(call=half.call._replace(**place))})
+        after = with_half(known.halves.get(told), half)
+        if after is known.halves.get(told):
+            continue
+        before, known = known, known._replace(halves={**known.halves, told: after})
+        # Who said so is noted at the end; what is counted is a revision of what may be counted by now.
+        if before.halves and _ready(before) and _counted(known) != _counted(before):
+            known = known._replace(revision=known.revision + 1)
     return _noted(known)
+
+
+def with_half(earlier: Half | None, half: Half) -> Half:
+    """Of several records of one teller the one with usage; but the LLM log has several rows of one request, and what
+    was used may stand on any of them."""
+    if earlier is None:
+        return half
+    if half.kind == "llm_log":
+        merged = earlier._replace(call=_with_more(earlier.call, half.call))
+        return earlier if merged == earlier else merged
+    if _has_usage(half) and not _has_usage(earlier):
+        return half._replace(call=half.call._replace(**{name: getattr(earlier.call, name) for name in _WHERE}))
+    return earlier
+
+
+_WHERE: Final = ("app", "app_source", "timestamp", "clamped")
+"""What says where a call is counted. It stays as the first record had it, so that it is found there."""
+_FIRST: Final = frozenset(
+    {*_WHERE, "origin", "position", "stage", "usage", "usage_state", "missing_reason", "estimate"}
+)
+
+
+def _with_more(call: Call, other: Call) -> Call:
+    """What two rows of one log say together: of counts the greater, of names the one that is there."""
+    usage = call.usage.with_more(other.usage)
+    reported = call if call.usage_state == "reported" else other
+    names = {name: _either(getattr(call, name), getattr(other, name)) for name in Call._fields if name not in _FIRST}
+    return call._replace(
+        **names, usage=usage, usage_state=reported.usage_state, missing_reason=reported.missing_reason,
+        stage=reported.stage, estimate=None if reported.usage_state == "reported" else call.estimate,
+    )  # fmt: skip
+
+
+def _either(one: Any, other: Any) -> Any:
+    """Where two rows differ, the greater: whichever comes first, the same."""
+    return other if one is None else one if other is None else max(one, other)
 
 
 def is_stranger(known: Known, half: Half) -> bool:
@@ -122,6 +161,10 @@ def _ready(known: Known) -> bool:
     return set(known.halves) != {"llm_log"} and any(map(_has_usage, known.halves.values()))
 
 
+def _counted(known: Known) -> Call:
+    return _joined(known, _caller(known))._replace(revision=0)
+
+
 def _noted(known: Known) -> Known:
     if not known.halves or not _ready(known):
         return known
@@ -151,7 +194,9 @@ def _joined(known: Known, caller: str) -> Call:
                 estimate=None,
                 stage="logged" if other == "llm_log" else "final",
             )
-    return call if caller != "llm_log" or call.stage != "final" else call._replace(stage="logged")
+    if caller == "llm_log" and call.stage == "final":
+        call = call._replace(stage="logged")
+    return call._replace(revision=known.revision)
 
 
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -164,6 +209,8 @@ def _place(call: Call) -> tuple[str, str, str]:
 def columns_of(known: Known) -> Entity:
     """The columns that hold it: a document for each teller."""
     columns: Entity = {"settled": known.settled, "counted_as": ",".join(sorted(known.counted_as))}
+    if known.revision:
+        columns["revision"] = known.revision
     for told, half in known.halves.items():
         call = {name: _plain(value) for name, value in call_columns(half.call).items()}
         columns[told] = to_json({"kind": half.kind, "waits": half.waits, "call": call}).decode()
@@ -179,4 +226,4 @@ def known_of(columns: Mapping[str, Any]) -> Known:
     documents = {told: from_json(columns[told]) for told in TELLERS if told in columns}
     halves = {told: Half(each["kind"], call_of(each["call"]), each["waits"]) for told, each in documents.items()}
     counted_as = frozenset(told for told in TELLERS if told in columns["counted_as"].split(","))
-    return Known(halves, columns["settled"], counted_as)
+    return Known(halves, columns["settled"], counted_as, columns.get("revision", 0))

@@ -31,6 +31,7 @@ from ledger.join import (
     known_of,
     learn,
     teller,
+    with_half,
 )
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
 from ledger.rows import utc_text
@@ -208,12 +209,24 @@ def _meetings(halves: Sequence[Half], before: Known, after: Known) -> list[Meeti
     own = [half for half in halves if half not in strangers] if strangers else halves
     meetings = [Meeting([half], 0, Verdict(half.call, []), False) for half in strangers]
     if own:
-        new = {teller(half) for half in own} - before.halves.keys()
+        new = len({teller(half) for half in own} - before.halves.keys()) + _further_rows(own, before)
         # What changes nothing is not counted either: what it would repeat is repeated by the record that told it.
         telling = any(not is_superfluous(after, half) for half in own)
         verdict = judge(after) if telling else Verdict(None, [])
-        meetings.append(Meeting(own, len(new), verdict, is_waiting(after)))
+        meetings.append(Meeting(own, new, verdict, is_waiting(after)))
     return meetings
+
+
+def _further_rows(halves: Sequence[Half], known: Known) -> int:
+    """How many rows of the LLM log said more than those before them."""
+    row = known.halves.get("llm_log")
+    further = 0
+    for half in halves:
+        if half.kind == "llm_log":
+            after = with_half(row, half)
+            further += row is not None and after is not row
+            row = after
+    return further
 
 
 def call_key(call: str) -> str:

@@ -109,7 +109,7 @@ def plan(
         row_key = call_row_key(call)
         earlier = partitions[partition].get(row_key)
         if earlier is not None:
-            if earlier.call.stage == call.stage or call.stage == "provisional":
+            if call.rank <= earlier.call.rank:
                 duplicates.append(call)
                 continue
             duplicates.append(earlier.call)

@@ -140,6 +140,8 @@ def call_columns(call: Call) -> Entity:
             columns[name] = value
     if call.stage != "final":
         columns["stage"] = call.stage
+    if call.revision:
+        columns["revision"] = call.revision
     for name, count in zip(_USAGE_COLUMNS, call.usage, strict=True):
         if count is not None:
             columns[name] = _int64(count) if type(count) is int else str(count)
@@ -159,7 +161,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
     if "audio_seconds" in usage:
         usage["audio_seconds"] = Decimal(usage["audio_seconds"])
     known: dict[str, Any] = dict.fromkeys(("model", "missing_reason", "usage_shape"))
-    known.update((name, columns[name]) for name in (*_CALL_COLUMNS, "stage") if name in columns)
+    known.update((name, columns[name]) for name in (*_CALL_COLUMNS, "stage", "revision") if name in columns)
     origin = Origin(
         columns["hub"],
         columns["partition"],
@@ -177,7 +179,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
     )
 
 
-_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "estimate"})
+_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
 _USAGE_COLUMNS = Usage._fields

@@ -41,7 +41,8 @@ class Call(NamedTuple):
     `clamped` is True where the sender's time lay in the future, and `timestamp` is when the hub took the event in.
     `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One with
     the usage of the gateway's log is `logged`, because the sender's own usage would say more. One that is `moved` was
-    counted under this app and day until more was known of it, and is not any more: it adds nothing.
+    counted under this app and day until more was known of it, and is not any more: it adds nothing. `revision` counts
+    how often more became known of a call that was counted: a later one replaces an earlier one of its stage.
     """
 
     request_id: str
@@ -76,8 +77,19 @@ class Call(NamedTuple):
     stage: Stage = "final"
     clamped: bool | None = None
     estimate: Estimate | None = None
+    revision: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of two rows of one call, the one with the higher rank stands."""
+        return rank_of(self.stage, self.revision)
 
     @property
     def failed(self) -> bool:
         """True if the client got an error status, or the gateway recorded an error."""
         return (self.status is not None and self.status >= 400) or self.error_reason is not None
+
+
+def rank_of(stage: Stage, revision: int) -> tuple[int, int]:
+    """The rank of a call with these."""
+    return STAGES.index(stage), revision

@@ -1,7 +1,7 @@
 """What one model call used, in one meaning whatever the provider (docs/architecture.md, "Usage")."""
 
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 UsageState = Literal["reported", "estimated", "missing"]
 USAGE_STATES: tuple[UsageState, ...] = ("reported", "estimated", "missing")
@@ -43,6 +43,21 @@ class Usage(NamedTuple):
     audio_seconds: Decimal | None = None
     total_tokens_reported: int | None = None
 
+    def with_more(self, other: "Usage") -> "Usage":
+        """Of each count the greater, of two statements about one call that may each be a part of the whole. Any number
+        of them, in any order and repeated, give the same. A total that a part of them stated is no disagreement."""
+        if other in (self, _NOTHING) or self == _NOTHING:
+            return other if self == _NOTHING else self
+        most = Usage(*(_greater(one, another) for one, another in zip(self, other, strict=True)))
+        if most.prompt_tokens is None and most.completion_tokens is None:
+            return most
+        total = (most.prompt_tokens or 0) + (most.completion_tokens or 0)
+        alone = [
+            each.total_tokens or 0 for each in (self, other) if each.prompt_tokens is each.completion_tokens is None
+        ]
+        stated = max(most.total_tokens_reported or 0, *alone, 0)
+        return most._replace(total_tokens=total, total_tokens_reported=stated if stated > total else None)
+
     @property
     def has_parts(self) -> bool:
         """True if any part of the prompt or of the completion was reported, other than as zero."""
@@ -79,6 +94,13 @@ class Usage(NamedTuple):
                 (completion, (self.accepted_prediction_tokens, self.rejected_prediction_tokens)),
             )
         )
+
+
+_NOTHING: Final = Usage()
+
+
+def _greater(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else max(one, other)
 
 
 _FIRST_PART: Final = Usage._fields.index("cached_prompt_tokens")

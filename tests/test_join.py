@@ -162,6 +162,22 @@ async def test_the_rows_of_one_request_are_one_half_and_probes_are_none(azurite:
         assert (await counted(found, "app-1"))[CALL].usage.total_tokens == 15
 
 
+async def test_rows_that_say_more_after_the_call_was_counted_correct_it_once(azurite: Azurite) -> None:
+    """Whatever each of them says, in whatever order, and however often."""
+    less, more = llm_log(CALL, 26, 0, modelName="", deploymentName=""), llm_log(CALL, 26, 431)
+    for first, second, corrected in [(less, more, 1), (more, less, 0)]:
+        async with running(azurite) as found:
+            assert became(await send(found, policy(CALL, deployment=None), first)) == (1, 0, 1, 0)
+            for number in range(2):
+                report = await send(found, second, number=number)
+                now = corrected if number == 0 else 0
+                assert (report.corrected, report.joined, report.duplicate) == (now, now, 1 - now)
+            assert (await send(found, first, number=3)).duplicate == 1
+            call = (await counted(found, "app-1"))[CALL]
+            assert (call.usage.prompt_tokens, call.usage.completion_tokens, call.usage.total_tokens) == (26, 431, 457)
+            assert (call.model, call.deployment, call.stage) == ("gpt-4o-2024-08-06", "chat", "logged")
+
+
 async def test_gateway_log_and_llm_log_join_without_any_policy_event(azurite: Azurite) -> None:
     async with running(azurite) as found:
         assert became(await send(found, gateway_log(CALL), hub="gateway-logs")) == (0, 0, 0, 1)
@@ -246,6 +262,19 @@ USAGE = {"whole": 0, "other": 1000, "nameless": 2000, "llm_log": 3000}
 """Who tells usage, in the order in which it is believed if the caller's own record has none; and how much more."""
 
 
+def rows_of_one_request(call: str, prompt: int, completion: int, random_: random.Random) -> list[dict[str, Any]]:
+    """What the LLM log has of it: the counts on one row, or here and there, or growing; a model on another."""
+    nameless = {"modelName": "", "deploymentName": ""}
+    return random_.choice(
+        [
+            [llm_log(call, prompt, completion)],
+            [llm_log(call, prompt, 0), llm_log(call, prompt, completion)],
+            [llm_log(call, prompt, 0, **nameless), llm_log(call, 0, completion), llm_log(call, prompt - 1, completion)],
+            [llm_log(call, 0, 0), llm_log(call, prompt, completion, **nameless)],
+        ]
+    )
+
+
 def traffic(seed: int, calls: int) -> tuple[list[dict[str, Any]], Counter[str]]:
     """The records of some calls, each at least once, and how many calls each app has in the end."""
     random_ = random.Random(seed)
@@ -258,7 +287,8 @@ def traffic(seed: int, calls: int) -> tuple[list[dict[str, Any]], Counter[str]]:
         for kind in kinds:
             match kind:
                 case "llm_log":
-                    record = llm_log(call, prompt + USAGE[kind], number)
+                    *rows, record = rows_of_one_request(call, prompt + USAGE[kind], number, random_)
+                    records += rows
                 case "whole" | "other" | "nameless":
                     usage = {"prompt_tokens": prompt + USAGE[kind], "completion_tokens": number}
                     app = "app-1" if kind == "whole" else None

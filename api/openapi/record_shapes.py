@@ -15,7 +15,7 @@ class PostedEvent(Answer):
     """What became of one event; `position` counts from 0."""
 
     position: int
-    status: Literal["accepted", "rejected", "not_sent"]
+    status: Literal["accepted", "ignored", "rejected", "not_sent"]
     request_id: str | None
     error: Error = None  # type: ignore[assignment]
 
@@ -24,6 +24,7 @@ class EventsAnswer(Answer):
     """What became of each event. `error` is there if some must come again, or none was accepted."""
 
     accepted: int
+    ignored: int
     rejected: int
     not_sent: int
     events: list[PostedEvent]

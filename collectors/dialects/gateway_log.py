@@ -59,6 +59,8 @@ _ASKS_A_MODEL: Final = re.compile(
 )
 _MAY_ASK_A_MODEL: Final = re.compile(r"/v\d\w*/(?:messages|responses|interactions|chat|generate|embed)$", re.IGNORECASE)
 """Anthropic's, OpenAI's, Gemini's and Cohere's, and what many other APIs call theirs."""
+_CONVERSATIONS: Final = re.compile(r"/conversations(?:/[^/]+(?:/restart)?)?$", re.IGNORECASE)
+"""Mistral's answer; OpenAI's of the same paths keep what was said."""
 _NAMES_MODELS: Final = re.compile(
     r"openai|anthropic|claude|gemini|generativelanguage|cohere|mistral|gpt|llm|genai|inference|foundry"
     r"|\.ai\.azure\.com|//(?:api\.)?x\.ai$|(?<![a-z.])ai(?![a-z])",
@@ -77,7 +79,7 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
     told = monitor.flat(record, MEMBERS, OPTIONAL)
     method = members.text(told, "method")
     url, backend = (members.text(told, name) or "" for name in ("url", "backendUrl"))
-    paths = [_path(each) for each in (url, backend) if each]
+    paths = [_path(each) for each in (backend, url) if each]  # what was asked at last decides
     if (method and method.upper() not in METERED_METHODS) or (paths and not _ask_a_model(paths, _host(backend))):
         return None
     call_id = members.text(told, CALL_ID, monitor.MEANINGLESS)
@@ -88,7 +90,7 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent | None:
         NAMES,
         request_id=call_id,
         timestamp=members.time(told, monitor.time_member(told), delivery),
-        deployment=_deployment(paths),
+        deployment=_deployment(paths[::-1]),
         method=method,
         status=monitor.whole_number(told, "responseCode", MAX_STATUS) or None,
         duration_ms=monitor.whole_number(told, "totalTime" if "totalTime" in told else "durationMs", MAX_MILLISECONDS),
@@ -109,11 +111,17 @@ def _host(url: str) -> str:
 def _ask_a_model(paths: list[str], backend: str) -> bool:
     """By how a path ends; else by what is in it or, since many APIs have messages and responses, in the backend's host.
     The gateway's own host is that of every API."""
-    if any(map(asks_no_model, paths)):
-        return False
-    if any(map(_ASKS_A_MODEL.search, paths)) or any(map(_BELONGS_TO_MODELS.search, paths)):
+    for path in paths:
+        if asks_no_model(path):
+            return False
+        if _ASKS_A_MODEL.search(path):
+            return True
+    told = (*paths, backend)
+    if any(map(_CONVERSATIONS.search, paths)):
+        return any("mistral" in each.lower() for each in told)
+    if any(map(_BELONGS_TO_MODELS.search, paths)):
         return True
-    return any(map(_MAY_ASK_A_MODEL.search, paths)) and any(map(_NAMES_MODELS.search, (*paths, backend)))
+    return any(map(_MAY_ASK_A_MODEL.search, paths)) and any(map(_NAMES_MODELS.search, told))
 
 
 def _deployment(paths: list[str]) -> str | None:

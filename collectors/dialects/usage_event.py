@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from collectors.identity import Delivery
+from collectors.identity import CLOUD_EVENT, Delivery
 from models.event import UsageEvent, read_usage_event
 
 NAME: Final = "usage-event"
@@ -25,7 +25,9 @@ def recognises(record: dict[str, Any]) -> bool:
 
 
 def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
-    """The record as it came, validated. A CloudEvent around it may say the time in its place."""
+    """The record as it came, validated. A CloudEvent around it may say the time and which call it was in its place."""
+    if record.get("request_id") in (None, "") and delivery.call_id.startswith(CLOUD_EVENT):
+        record = record | {"request_id": delivery.call_id}
     if record.get("timestamp") is None and delivery.sent is not None:
         record = record | {"timestamp": delivery.sent.isoformat()}
     return read_usage_event(record)

@@ -126,6 +126,7 @@ async def test_an_event_is_on_the_hub_as_it_came_when_it_is_accepted(app: Servic
         202,
         {
             "accepted": 1,
+            "ignored": 0,
             "rejected": 0,
             "not_sent": 0,
             "events": [{"position": 0, "status": "accepted", "request_id": "0f5c8c24-9a3b-4c61-9e2e-7c8b0a51d3f2"}],
@@ -332,7 +333,6 @@ WHOLE = json.dumps([usage_event(), usage_event()], indent=2).encode()
         WHOLE[:-1],
         WHOLE[: len(WHOLE) // 2],
         WHOLE[: WHOLE.index(b"},") + 2],
-        WHOLE[:-1] + b",]",
         json.dumps(usage_event()).encode()[:-30],
         b"<event/>",
         json.dumps(usage_event()).encode("utf-16"),

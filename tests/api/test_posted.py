@@ -34,7 +34,14 @@ def ids(collected: Collected) -> list[str]:
 
 def counts_once(collected: Collected) -> bool:
     """True if the collector sets nothing aside, and knows each call again when it is sent a second time."""
-    return not collected.dead_letters and not any(name.startswith("delivery:") for name in ids(collected))
+    named = not any(name.startswith("delivery:") for name in ids(collected))
+    return not collected.dead_letters and named and not by_arrival(collected)
+
+
+def by_arrival(collected: Collected) -> bool:
+    """True if a call has no time of its own."""
+    calls = [*collected.calls, *(half.call for half in collected.halves)]
+    return any(call.timestamp == call.origin.enqueued_time and not call.clamped for call in calls)
 
 
 def cloud_event(data: Any, name: str = "i") -> dict[str, Any]:
@@ -57,10 +64,12 @@ def test_every_dialect_is_judged_as_by_the_collector(case: Case) -> None:
         )
         assert MARK not in str(event.fault)
     else:
-        assert (event.fault.reason, event.fault.field) == ("missing_field", "request_id")
-        assert "a CloudEvent around" in str(event.fault)
-    [wrapped] = posted(json.dumps(cloud_event(case.record)).encode())
-    assert (wrapped.fault is None) == (not collected.dead_letters)
+        assert (event.fault.reason, event.fault.field) in [("missing_field", "request_id"), ("missing_field", "time")]
+        assert "CloudEvent around" in str(event.fault)
+    assert event.ignored == (collected.received == 0)
+    [wrapped] = posted(json.dumps(cloud_event(case.record) | {"time": "2026-11-20T11:59:00Z"}).encode())
+    without_id = [letter.field for letter in collected.dead_letters] == ["request_id"]
+    assert (wrapped.fault is None) == (not collected.dead_letters or without_id)
 
 
 texts = st.text(max_size=3)
@@ -116,6 +125,29 @@ def test_the_start_of_a_body_is_not_taken_for_the_whole(indent: int | None, data
     whole = json.dumps([usage_event(request_id=str(number)) for number in range(3)], indent=indent).encode()
     cut = data.draw(st.integers(1, len(whole) - 1))
     assert all(event.fault is not None for event in posted(whole[:cut]))
+
+
+def test_an_item_takes_no_other_with_it() -> None:
+    good = [json.dumps(usage_event(request_id=name)) for name in ("a", "b", "c")]
+    half = json.dumps(usage_event(request_id="h", user_id="x")).replace('"x"', '"\\ud83d"')
+    for bad in ("{bad}", "", '{"some": "thing"}', '{"n": ' + "1" * 5000 + "}"):
+        found = posted(f"[{good[0]}, {bad}, {half}, {good[1]}]".encode())
+        assert [event.fault is None for event in found] == [True, False, True, True]
+        assert [event.request_id for event in found] == ["a", None, "h", "b"]
+    assert [event.request_id for event in posted(f"[{half}, {good[0]}]".encode())] == ["h", "a"]
+    assert posted(half.encode())[0].request_id == "h"
+
+
+def test_what_has_no_time_is_refused_since_it_would_be_another_call_tomorrow() -> None:
+    timeless = usage_event()
+    del timeless["timestamp"], timeless["request_id"]
+    answer = {"response": {"object": "chat.completion", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}
+    [refused] = posted(json.dumps(cloud_event(answer)).encode())
+    assert refused.fault is not None
+    assert (refused.fault.reason, refused.fault.field) == ("missing_field", "time")
+    [known] = posted(json.dumps(cloud_event(timeless) | {"time": "2026-11-20T11:00:00Z"}).encode())
+    assert known.fault is None
+    assert str(known.request_id).startswith("cloudevent:")
 
 
 @given(st.lists(st.builds(usage_event), min_size=1, max_size=5), st.sampled_from([None, 0, 4]))

@@ -42,7 +42,7 @@ def test_every_field_of_the_event_reaches_the_call() -> None:
     assert call._replace(origin=call.origin, usage=Usage()) == (
         "r-1", NOON, "app", "entra_app", "answered", Usage(), "reported", None, "openai_chat", call.origin,
         "dep", "op", "api", "prod", "sub", "Sub", "user", "be", "gw", "we", "10.0.0.1", True, 200, 12.5, 3.0, "s", "r",
-        "asked", 0, "final", None, None,
+        "asked", 0, "final", None, None, 0,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ After the API references of OpenAI (developers.openai.com/api/reference), Anthro
 """
 
 import json
+from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -102,6 +104,19 @@ def test_look_alikes_beside_the_usage_change_nothing(document: dict[str, Any]) -
     for changed in (document, dict(reversed(document.items()))):
         usage = call_of_body(json.dumps(changed)).usage
         assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (5, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [((188, 55, 7355, 7112), Usage(7300, 55, 7355)), ((95, 209, 399, 95), Usage(190, 209, 399)),
+     ((91, 29, 120, None), Usage(91, 29, 120)), ((900, 160, None, 5000), Usage(5900, 160, 6060))],
+)  # fmt: skip
+def test_what_mistrals_connectors_put_in_is_part_of_the_prompt(counts: tuple[int | None, ...], usage: Usage) -> None:
+    """The first three are answers in docs.mistral.ai, "Agents: connectors"."""
+    stated = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens", "connector_tokens"), counts, strict=True))
+    assert call_of_body(json.dumps({"object": "conversation.response", "usage": stated})).usage == usage
+    done = {"type": "conversation.response.done", "usage": stated}
+    assert call_of_body(typed({"type": "message.output.delta"}, done), stream=True).usage == usage
 
 
 # --- told twice -----------------------------------------------------------------------------------------------------
@@ -271,6 +286,130 @@ def test_the_answers_of_a_realtime_session_in_one_body_are_its_sum() -> None:
         assert call_of_body(body[:-9], stream=True).missing_reason == "truncated"
         assert call_of_body(body[9:], stream=True, body_offset=9).missing_reason == "truncated"
     assert call_of_body(lines(first)).usage.total_tokens == 8
+
+
+SAID = "conversation.item.input_audio_transcription.completed"
+
+
+def test_what_was_said_in_a_realtime_session_is_added_to_its_answers_in_any_order() -> None:
+    """By tokens or by seconds, as the model that wrote it down is billed (developers.openai.com, "Realtime costs")."""
+    answer = {"type": "response.done", "response": {"id": "a", "usage": RESPONSES}}
+    by_tokens = [
+        {"type": SAID, "item_id": f"item_{number}", "content_index": 0, "transcript": "hi",
+         "usage": {"type": "tokens", "input_tokens": 13, "output_tokens": 9, "total_tokens": 22,
+                   "input_token_details": {"text_tokens": 0, "audio_tokens": 13}}}
+        for number in range(3)
+    ]  # fmt: skip
+    seconds = [{"type": SAID, "item_id": f"s{n}", "usage": {"type": "duration", "seconds": n / 10}} for n in (1, 2)]
+    for order in permutations([answer, *by_tokens[:2], seconds[0]]):
+        body = lines(*order, seconds[1], seconds[1])
+        usage = call_of_body(body, stream=True).usage
+        assert usage == Usage(31, 21, 52, audio_prompt_tokens=26, audio_seconds=Decimal("0.3"))
+        assert call_of_body(body[:-9], stream=True).missing_reason == "truncated"
+    assert call_of_body(lines(*by_tokens), stream=True).usage.total_tokens == 66
+    assert call_of_body(lines(*reversed(seconds)), stream=True).usage == Usage(audio_seconds=Decimal("0.3"))
+
+
+@pytest.mark.parametrize("final", ["completed", "incomplete", "failed"])
+def test_several_responses_of_one_websocket_are_added_up(final: str) -> None:
+    ends = [
+        {
+            "type": f"response.{final if n else 'completed'}",
+            "response": {"id": f"r{n}", "model": "m", "usage": RESPONSES},
+        }
+        for n in range(3)
+    ]
+    for body in (lines(*ends, ends[1]), typed(*ends, ends[1])):
+        assert call_of_body(body, stream=True).usage == Usage(15, 9, 24)
+        assert call_of_body(body[:-9], stream=True).missing_reason == "truncated"
+    assert call_of_body(typed(ends[2]), stream=True).usage == TRUTH
+
+
+def test_the_turns_of_a_live_session_with_gemini_are_added_up() -> None:
+    """Each turn is billed with all that was said before it (ai.google.dev, "Live API: best practices"). Of several
+    words on one turn the last is its usage."""
+    turns = [
+        {"usageMetadata": {"promptTokenCount": 100 * n, "responseTokenCount": 40, "totalTokenCount": 100 * n + 40,
+                           "promptTokensDetails": [{"modality": "TEXT", "tokenCount": n},
+                                                   {"modality": "AUDIO", "tokenCount": 90}],
+                           "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 40}]}}
+        for n in (1, 2, 3)
+    ]  # fmt: skip
+    complete: dict[str, Any] = {"serverContent": {"turnComplete": True}}
+    first = turns[0] | {"serverContent": {"modelTurn": {}}}
+    expected = Usage(500, 80, 580, audio_prompt_tokens=180, audio_completion_tokens=80)
+    setup: dict[str, Any] = {"setupComplete": {}}
+    assert call_of_body(lines(setup, first, turns[1] | complete, turns[2] | complete), stream=True).usage == expected
+    assert call_of_body(lines(setup, complete, turns[1], complete, turns[2]), stream=True).usage == expected
+    cut = lines(setup, turns[1] | complete, turns[2])
+    assert call_of_body(cut[:-5], stream=True).missing_reason == "truncated"
+    alone = call_of_body(json.dumps(turns[0] | complete)).usage
+    assert alone == Usage(100, 40, 140, audio_prompt_tokens=90, audio_completion_tokens=40)
+    assert call_of_body(json.dumps({"usageMetadata": {"responseTokenCount": 4}})).usage.completion_tokens == 4
+
+
+def test_what_anthropics_compaction_took_is_added_as_it_is_billed() -> None:
+    """The numbers of platform.claude.com, "Compaction": 203,000 and 4,500 are billed. Other iterations are in the
+    counts beside them, or are another model's."""
+    going_on = {"input_tokens": 23000, "output_tokens": 1000}
+    iterations = [{"type": "compaction", "input_tokens": 180000, "output_tokens": 3500},
+                  {"type": "message", **going_on},
+                  {"type": "advisor_message", "input_tokens": 9, "output_tokens": 9}]  # fmt: skip
+    usage = going_on | {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "iterations": iterations}
+    expected = Usage(203000, 4500, 207500, cached_prompt_tokens=0, cache_write_prompt_tokens=0)
+    assert call_of_body(json.dumps({"type": "message", "usage": usage})).usage == expected
+    assert call_of_body(json.dumps({"usage": going_on | {"iterations": iterations}})).usage == Usage(
+        203000, 4500, 207500
+    )
+    body = typed(
+        {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 5, "output_tokens": 1}}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+    )
+    assert call_of_body(body, stream=True).usage == expected
+    cached = {"type": "compaction", "input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": 3}
+    usage = {"input_tokens": 5, "output_tokens": 3, "iterations": [cached, cached]}
+    assert call_of(usage=usage).usage == Usage(11, 9, 20, cached_prompt_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        # docs.voyageai.com, "Contextualized chunk embeddings"
+        ({"object": "list", "data": [{"object": "list", "data": [{"object": "embedding"}]}],
+          "usage": {"total_tokens": 10}}, Usage(total_tokens=10)),
+        # docs.mistral.ai, "Audio transcription"
+        ({"model": "voxtral-mini-2507", "text": "x", "segments": [], "usage": {
+            "prompt_audio_seconds": 203, "prompt_tokens": 4, "total_tokens": 3264, "completion_tokens": 635}},
+         Usage(4, 635, 639, audio_seconds=Decimal(203), total_tokens_reported=3264)),
+        ({"usage": {"input_tokens": 1, "output_tokens": 2, "cache_creation": {
+            "ephemeral_5m_input_tokens": 4, "ephemeral_1h_input_tokens": 6}}},
+         Usage(11, 2, 13, cache_write_prompt_tokens=10)),
+    ],
+)  # fmt: skip
+def test_usage_in_further_shapes(body: dict[str, Any], usage: Usage) -> None:
+    assert call_of_body(json.dumps(body)).usage == usage
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # boto3's converse_stream, an event a line
+        lines({"messageStart": {"role": "assistant"}}, {"messageStop": {"stopReason": "end_turn"}},
+              {"metadata": {"usage": {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}, "metrics": {}}}),
+        # what speaks as Anthropic does may open without a usage
+        typed({"type": "message_start", "message": {"model": "m", "content": []}},
+              {"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+               "usage": {"input_tokens": 5, "output_tokens": 3}},
+              {"type": "message_stop"}),
+        # the usage of Gemini's stream in a chunk after the one that ends it
+        typed({"type": "", "candidates": [{"index": 0, "finishReason": "STOP"}]},
+              {"type": "", "candidates": [{"index": 0, "content": {}}],
+               "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3, "totalTokenCount": 8}}),
+    ],
+    ids=["converse-stream", "anthropic-compatible", "gemini"],
+)  # fmt: skip
+def test_streams_that_tell_their_usage_elsewhere(body: str) -> None:
+    assert call_of_body(body, stream=True).usage == TRUTH
 
 
 @pytest.mark.parametrize("count", ["NaN", "Infinity"])

@@ -50,6 +50,8 @@ public class Request
 
     public Body Body { get { return Context.Read("Request.Body", Content); } }
     public string Method { get { return Context.Read("Request.Method", HttpMethod); } }
+    public Url Sent;
+    public Url Url { get { return Context.Read("Request.Url", Sent ?? Asked); } }
     public Url OriginalUrl { get { return Context.Read("Request.OriginalUrl", Asked); } }
     public string IpAddress { get { return Context.Read("Request.IpAddress", Ip); } }
     public IReadOnlyDictionary<string, string[]> Headers { get { return Context.Read("Request.Headers", Received); } }
@@ -137,7 +139,9 @@ public class Gateway
             Context = Context, HttpMethod = (string)call["method"], Ip = (string)call["ip"],
             Content = BodyOf(call["request_body"]), Received = Values(call["request_headers"]),
             Asked = call["path"].Type == JTokenType.Null ? null
-                : new Url { Path = (string)call["path"], Query = Values(call["query"]) } };
+                : new Url { Path = (string)call["path"], Query = Values(call["query"]) },
+            Sent = call["rewritten"].Type == JTokenType.Null ? null
+                : new Url { Path = (string)call["rewritten"], Query = Values(call["query"]) } };
         foreach (var variable in ((JObject)call["variables"]).Properties())
             Context.Set[variable.Name] = ((JValue)variable.Value).Value;
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
-from tests.policies.policy_xml import EXAMPLES, FRAGMENTS, SECTIONS, expression, root
+from tests.policies.policy_xml import EXAMPLES, FRAGMENTS, SECTIONS, expression, root, root_with_include
 
 INSTALL = "apt-get install -y --no-install-recommends mono-mcs mono-runtime libnewtonsoft-json5.0-cil"
 NEWTONSOFT = Path("/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll")
@@ -33,6 +33,7 @@ class Exchange:
     policy: str = "mode-a"
     method: str = "POST"
     path: str | None = "/openai/deployments/chat/chat/completions"
+    rewritten: str | None = None
     query: dict[str, str] = field(default_factory=dict)
     request_headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     request_body: str | None = '{"messages":[]}'
@@ -161,10 +162,12 @@ def _program() -> str:
     methods: list[str] = []
     bodies = {f"Fragment {name}": _statements(root(path), methods) for name, path in FRAGMENTS.items()}
     sections = []
-    for name, path in EXAMPLES.items():
+    documents = {name: root(path) for name, path in EXAMPLES.items()}
+    documents |= {f"{name}+include": root_with_include(path) for name, path in EXAMPLES.items()}
+    for name, document in documents.items():
         for section in SECTIONS:
-            element = root(path).find(section)
-            assert element is not None, f"{path.name} has no section {section}"
+            element = document.find(section)
+            assert element is not None, f"{name} has no section {section}"
             statements = " ".join(_statements(element, methods))
             sections.append(f'["{name}/{section}"] = gateway => {{ {statements} }},')
     fragments = [

@@ -26,6 +26,14 @@ def root(path: Path) -> ET.Element:
     return ET.fromstring(path.read_text(encoding="utf-8"))
 
 
+INCLUDE = '<include-fragment fragment-id="usage-include" />'
+
+
+def root_with_include(path: Path) -> ET.Element:
+    """The document with the line that is optional, as an operator turns it on; without such a line, as it is."""
+    return ET.fromstring(path.read_text(encoding="utf-8").replace(f"<!-- {INCLUDE} -->", INCLUDE))
+
+
 def expression(text: str) -> str | None:
     """The statements of `@{...}`, or of `@(...)` as a return statement; None for text that is no expression."""
     found = _EXPRESSION.fullmatch(text.strip())

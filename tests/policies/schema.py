@@ -102,7 +102,7 @@ CONTEXT_MEMBERS = _names(
     "Id", "Name",  # Api, Operation, Product, Subscription, User
     "GatewayId", "Region", "ServiceName",  # Deployment
     "Source", "Reason", "Section",  # LastError
-    "Body", "Headers", "IpAddress", "Method", "OriginalUrl", "StatusCode",  # Request, Response
+    "Body", "Headers", "IpAddress", "Method", "OriginalUrl", "StatusCode", "Url",  # Request, Response
     "As",  # IMessageBody
     "Path", "Query",  # IUrl
     "Claims",  # Jwt
@@ -111,7 +111,7 @@ CONTEXT_MEMBERS = _names(
 
 # The same page, ".NET Framework types allowed in policy expressions". All members are allowed of each of these.
 TYPES = _names(
-    "JArray", "JObject", "JTokenType",  # Newtonsoft.Json.Linq
+    "JArray", "JObject", "JProperty", "JTokenType",  # Newtonsoft.Json.Linq
     "DateTimeOffset", "Math", "StringComparison", "StringSplitOptions", "Uri",  # System
     "Enumerable",  # System.Linq
     "Encoding", "Regex", "RegexOptions",  # System.Text; of Regex the constructor, IsMatch, Match, Matches and others
@@ -121,7 +121,7 @@ TYPES = _names(
 )  # fmt: skip
 
 TYPE_MEMBERS = _names(
-    "Boolean", "Integer", "Null", "String",  # JTokenType
+    "Boolean", "Float", "Integer", "Null", "String",  # JTokenType
     "Children", "Descendants", "First", "HasValues", "Name", "Parent", "Parse", "Properties", "Remove", "Replace",
     "ToString", "Type", "Value",  # JObject, JProperty, JToken
     "Any", "Range", "SelectMany", "Take", "ToList", "Where",  # System.Linq.Enumerable

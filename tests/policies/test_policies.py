@@ -18,6 +18,7 @@ from tests.collectors.recorded import RECORDED, SAMPLES, STREAMS, Recorded
 from tests.policies.gateway import Exchange, Gateway, Outcome, answer
 
 MODES = ("mode-a", "mode-b", "mode-c")
+EVERY_MODE = (*MODES, "mode-b+include", "mode-c+include")
 MAX_MESSAGE_BYTES = 200_000
 SSE = "text/event-stream; charset=utf-8"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -136,8 +137,6 @@ def test_a_whole_answer_to_a_request_for_a_stream_is_counted(gateway: Gateway, m
         ({"usage": "many"}, None),
         ({"choices": [{"usage": USAGE}]}, None),
         ({"input_tokens": 14}, None),  # count_tokens
-        ({"data": [{"relevance_score": 0.3}], "usage": {"total_tokens": 43}}, None),  # rerank
-        ({"object": "batch", "status": "cancelled", "usage": {"input_tokens": 4, "output_tokens": 2}}, None),
         ({"usage": {"completion_tokens": 5, "text": "x" * 9000}}, None),
         ([1, 2], None),
         ("text", None),
@@ -151,6 +150,28 @@ def test_usage_is_found_where_providers_put_it(
         assert (call.usage_state, call.missing_reason) == ("missing", "unrecognised")
     else:
         assert (call.usage.prompt_tokens, call.usage.completion_tokens) == usage
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": "7", "completion_tokens": 5},
+        {"prompt_tokens": 7, "completion_tokens": -5},
+        {"prompt_tokens": 7.5, "completion_tokens": 5},
+        {"prompt_tokens": True, "completion_tokens": 5},
+        {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": "none"},
+    ],
+)
+@pytest.mark.parametrize("mode", ["mode-a", "mode-c"])
+def test_a_count_that_is_none_costs_no_call(gateway: Gateway, mode: str, usage: dict[str, Any]) -> None:
+    """As from a stream's body, the call is counted without usage; the event is not set aside."""
+    call = call_of(gateway.run(Exchange(policy=mode, response=answer(json.dumps({"model": "m", "usage": usage})))))
+    assert (call.usage_state, call.missing_reason, call.model) == ("missing", "unrecognised", "m")
+
+
+def test_a_count_that_is_written_as_a_fraction_but_whole_is_a_count(gateway: Gateway) -> None:
+    body = {"usage": {"prompt_tokens": 7.0, "completion_tokens": 5}}
+    assert call_of(gateway.run(Exchange(response=answer(json.dumps(body))))).usage == Usage(7, 5, 12)
 
 
 WHOLE = {
@@ -375,6 +396,38 @@ def test_what_asks_a_model_is_counted(gateway: Gateway, path: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_path_that_was_rewritten_to_a_model_takes_no_usage_away(gateway: Gateway, mode: str) -> None:
+    sent_to = "/openai/deployments/chat/chat/completions"
+    rewritten = Exchange(policy=mode, path="/v1/assistants", rewritten=sent_to, response=answer(CHAT))
+    assert gateway.run(rewritten).event.get("usage_source") != "none"
+
+
+@pytest.mark.parametrize("mode", ["mode-a", "mode-c"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "conversation", "id": "conv_1", "metadata": {}},
+        {"object": "batch", "id": "batch_1", "usage": {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4}},
+        {"results": [{"index": 0, "relevance_score": 0.9}], "meta": {"billed_units": {"search_units": 1}}},
+        {"data": [{"index": 0, "relevance_score": 0.9}], "usage": {"total_tokens": 43}},
+    ],
+)
+def test_an_answer_that_is_not_metered_by_what_it_is(gateway: Gateway, mode: str, body: dict[str, Any]) -> None:
+    outcome = gateway.run(Exchange(policy=mode, path="/my/own", response=answer(json.dumps(body))))
+    assert call_of(outcome).missing_reason == "not_metered"
+
+
+@pytest.mark.parametrize("mode", ["mode-a", "mode-c"])
+@pytest.mark.parametrize("path", ["/v1/conversations", "/v1/conversations/conv_1", "/v1/conversations/conv_1/restart"])
+def test_mistrals_conversations_are_counted_with_what_connectors_put_in(gateway: Gateway, mode: str, path: str) -> None:
+    """The numbers of docs.mistral.ai's example of an agent with a web search."""
+    usage = {"prompt_tokens": 188, "completion_tokens": 55, "total_tokens": 7355, "connector_tokens": 7112}
+    body = {"object": "conversation.response", "conversation_id": "conv_1", "outputs": [], "usage": usage}
+    call = call_of(gateway.run(Exchange(policy=mode, path=path, response=answer(json.dumps(body)))))
+    assert call.usage == Usage(7300, 55, 7355)
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("variable", "hit"), [(True, True), (False, False), ("yes", False), (None, False)])
 def test_an_answer_of_the_gateways_cache_is_not_charged_again(
     gateway: Gateway, mode: str, variable: bool | str | None, hit: bool
@@ -487,7 +540,7 @@ _AS_WRITTEN = r'"content":"2026-11-20T12:00:00.100+02:00","t":1.0E2,"x":"\u00e9Ã
         ),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("mode", ["mode-b", "mode-c"])
+@pytest.mark.parametrize("mode", ["mode-b+include", "mode-c+include"])
 def test_usage_is_asked_for_where_the_client_left_it_open(
     gateway: Gateway, mode: str, asked: str, forwarded: str
 ) -> None:
@@ -517,7 +570,9 @@ def test_usage_is_asked_for_where_the_client_left_it_open(
     ],
 )
 def test_a_request_that_says_otherwise_is_left_alone(gateway: Gateway, asked: str | None) -> None:
-    outcome = gateway.run(Exchange(policy="mode-b", request_body=asked, response=answer(LAST_CHUNK, content_type=SSE)))
+    outcome = gateway.run(
+        Exchange(policy="mode-b+include", request_body=asked, response=answer(LAST_CHUNK, content_type=SSE))
+    )
     assert (outcome.fault, outcome.body_set, outcome.request_body) == (None, False, asked)
 
 
@@ -529,6 +584,7 @@ def test_a_request_that_says_otherwise_is_left_alone(gateway: Gateway, asked: st
         {"path": None},
         {"query": {"api-version": "2024-06-01"}},
         {"query": {"api-version": "2023-12-01-preview"}},
+        {"query": {"api-version": "2024-06-01"}, "path": "/openai/deployments/chat/chat/completions/"},
         {"method": "GET"},
         {"request_headers": {"Content-Type": "application/json; charset=utf-16"}},
         {"request_headers": {"Content-Length": "8000001"}},
@@ -537,14 +593,30 @@ def test_a_request_that_says_otherwise_is_left_alone(gateway: Gateway, asked: st
     ],
 )
 def test_requests_that_do_not_know_stream_options_are_left_alone(gateway: Gateway, elsewhere: dict[str, Any]) -> None:
-    outcome = gateway.run(Exchange(policy="mode-b", request_body='{"stream":true}', **elsewhere))
+    outcome = gateway.run(Exchange(policy="mode-b+include", request_body='{"stream":true}', **elsewhere))
     assert (outcome.fault, outcome.body_set) == (None, False)
 
 
 @pytest.mark.parametrize("version", ["2024-09-01-preview", "2024-10-21", "v1", "preview"])
 def test_api_versions_that_know_stream_options_are_asked(gateway: Gateway, version: str) -> None:
     query = {"api-version": version}
-    assert gateway.run(Exchange(policy="mode-b", request_body='{"stream":true}', query=query)).body_set
+    assert gateway.run(Exchange(policy="mode-b+include", request_body='{"stream":true}', query=query)).body_set
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"path": "/models/chat/completions", "query": {"api-version": "2024-05-01-preview"}},  # Foundry's own versions
+        {"path": "/openai/v1/chat/completions/"},
+    ],
+)
+def test_paths_that_know_stream_options_are_asked(gateway: Gateway, asked: dict[str, Any]) -> None:
+    assert gateway.run(Exchange(policy="mode-b+include", request_body='{"stream":true}', **asked)).body_set
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_request_is_changed_unless_an_operator_says_so(gateway: Gateway, mode: str) -> None:
+    assert not gateway.run(Exchange(policy=mode, request_body='{"stream":true}')).body_set
 
 
 # --- whatever comes -----------------------------------------------------------------------------------------------
@@ -579,8 +651,8 @@ _TYPES = st.sampled_from(
 _NAMED = st.none() | st.fixed_dictionaries({"Id": st.none() | _TEXT, "Name": st.none() | _TEXT})
 _MEMBERS = [
     "Api", "Deployment", "Elapsed", "LastError", "Operation", "Product", "Request.Body", "Request.Headers",
-    "Request.IpAddress", "Request.Method", "Request.OriginalUrl", "Response", "Response.Body", "Response.Headers",
-    "Response.StatusCode", "Subscription", "User",
+    "Request.IpAddress", "Request.Method", "Request.OriginalUrl", "Request.Url", "Response", "Response.Body",
+    "Response.Headers", "Response.StatusCode", "Subscription", "User",
 ]  # fmt: skip
 _VARIABLES = st.dictionaries(
     st.sampled_from(["usage-app-id", "usage-token", "usage-backend-id", "usage-from-cache"]),
@@ -588,7 +660,7 @@ _VARIABLES = st.dictionaries(
 )
 _EXCHANGES = st.builds(
     Exchange,
-    policy=st.sampled_from(MODES),
+    policy=st.sampled_from(EVERY_MODE),
     path=st.none() | _TEXT | st.sampled_from(["/deployments/%ff%/completions", "/models/:x", "//model"]),
     query=st.dictionaries(st.just("api-version"), _TEXT),
     request_headers=st.fixed_dictionaries({}, optional={"Content-Type": _TYPES, "Content-Length": _TEXT}),
@@ -617,7 +689,7 @@ _EXCHANGES = st.builds(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 @pytest.mark.parametrize("section", [None, "inbound", "backend", "outbound"])
 @pytest.mark.parametrize("member", [*_MEMBERS, "Timestamp"])
 def test_a_member_that_throws_fails_no_call(gateway: Gateway, mode: str, section: str | None, member: str) -> None:
@@ -627,7 +699,7 @@ def test_a_member_that_throws_fails_no_call(gateway: Gateway, mode: str, section
     assert bool(outcome.sent) == (member != "Timestamp")
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 @pytest.mark.parametrize("body", _DEEP, ids=lambda body: f"{len(body)}-{body[:10]}")
 def test_deep_json_ends_no_process(gateway: Gateway, mode: str, body: str) -> None:
     outcome = gateway.run(Exchange(policy=mode, request_body=body, response=answer(body)))
@@ -657,7 +729,7 @@ def test_no_expression_throws_and_every_message_is_an_event(gateway: Gateway, ex
 def test_asking_for_usage_changes_nothing_else(gateway: Gateway, body: dict[str, Any], stream: bool) -> None:
     body["stream"] = stream
     text = json.dumps(body)
-    outcome = gateway.run(Exchange(policy="mode-b", request_body=text))
+    outcome = gateway.run(Exchange(policy="mode-b+include", request_body=text))
     options = body.get("stream_options")
     if outcome.body_set:
         assert stream and (options is None or (isinstance(options, dict) and "include_usage" not in options))
