@@ -31,6 +31,8 @@ COUNTS = (
     "cache_write_prompt_tokens",
     "audio_prompt_tokens",
     "image_prompt_tokens",
+    "cached_audio_prompt_tokens",
+    "cached_image_prompt_tokens",
     "reasoning_tokens",
     "audio_completion_tokens",
     "image_completion_tokens",
