@@ -26,7 +26,7 @@ async def listed(request: Request) -> Response:
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     query = calls_query(request.parameters, now, bounds.max_call_days)
-    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters, request.allowed)
+    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters, request.caller)
     if (cursor := single(request.parameters, "cursor")) is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)

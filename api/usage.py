@@ -39,7 +39,7 @@ async def _answer(request: Request, wanted: str) -> Response:
         refuse_unfit(query)
     cursors, cursor = None, single(parameters, "cursor")
     if cursor is not None or query.limit is not None:
-        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters, request.allowed)
+        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters, request.caller)
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)

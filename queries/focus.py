@@ -191,7 +191,7 @@ def _account(app: str, names: Names) -> dict[str, str | None]:
     center = names.cost_centers.get(app)
     return {
         "SubAccountId": app,
-        "SubAccountName": names.display_names.get(app),
+        "SubAccountName": names.display_names.get(app, app),
         "Tags": None if center is None else _json({"cost_center": center}),
     }
 

@@ -109,6 +109,19 @@ async def test_an_export_longer_than_any_answer_may_be_comes_in_pages(configure:
     assert len({(row["start"], row["app"]) for row in found}) == len(found) == 400
 
 
+@pytest.mark.parametrize("bound", [{"QUERY_MAX_CALL_DAYS": "3"}, {"QUERY_MAX_CALLS": "100"}])
+@pytest.mark.parametrize("asked", [{"tz": "Asia/Kolkata"}, {"group_by": "app,user"}])
+async def test_an_export_from_the_rows_of_calls_is_as_long_as_its_pages_are_short(
+    configure: Configure, bound: dict[str, str], asked: dict[str, str]
+) -> None:
+    """Its parts are made smaller where the rows of too many days, or of too many calls, would have to be read."""
+    await hourly(await configure(**bound), 200)
+    question = {**RANGE, "group_by": "app", "granularity": "hour", "format": "csv", **asked}
+    assert (await ask("usage", question)).status == 400
+    found = [row async for reply in pages("usage", {**question, "limit": "10000"}) for row in reply.csv]
+    assert len({(row["start"], row["app"]) for row in found}) == len(found) == 400
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
