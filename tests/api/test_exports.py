@@ -159,3 +159,19 @@ async def test_calls_are_exported_with_the_same_values(configure: Configure) -> 
         assert row["estimated_prompt_tokens"] == ""
     refused = await ask("calls", f"app=a&{urlencode({'format': 'focus'})}")
     assert (refused.error["code"], refused.error["parameter"]) == ("invalid_parameter", "format")
+
+
+async def test_csv_is_kept_as_a_file_with_a_name(configure: Configure) -> None:
+    await configure()
+    names: dict[tuple[str, int], str] = {}
+    for endpoint, asked in (
+        ("usage", {"format": "csv"}),
+        ("usage", {"format": "csv", "tz": "Asia/Tokyo", "from": "2024-02-29T00:00:00Z", "to": "2024-02-29T01:00:00Z"}),
+        ("usage", {"format": "focus"}),
+        ("calls", {"format": "csv", "app": "a"}),
+    ):
+        names[endpoint, len(names)] = (await ask(endpoint, {**RANGE, **asked})).headers["Content-Disposition"]
+    days = "2024-02-24_2024-03-04"
+    files = [f"usage_{days}", "usage_2024-02-29", f"focus_{days}", f"calls_{days}"]
+    assert list(names.values()) == [f'attachment; filename="{name}.csv"' for name in files]
+    assert "Content-Disposition" not in (await ask("usage", RANGE)).headers
