@@ -20,7 +20,7 @@ run: install ## Start the collector and all it needs on this machine, send sampl
 	@$(BIN)/python -m local.stack
 
 test: lint .conformance/.installed .kusto/.installed mono chromium ## Lint, then run all tests; they start the services they need and stop them
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 25 --durations-min 5
 
 # About an hour and a half on two cores; each of the four parts ends the soak when it finds something.
 SOAK_MINUTES ?= 25

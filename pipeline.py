@@ -13,13 +13,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from collectors.collect import Collected, collect
-from collectors.identity import is_made_up
+from collectors.identity import is_made_up, is_of_delivery
 from collectors.letters import refused
 from ledger.commit import CommitReport
 from ledger.pending import Meeting
@@ -28,12 +29,18 @@ from ledger.settle import SettleReport, settle_pending
 from models.batch_report import BatchReport as BatchReport
 from models.call import Call
 from models.dead_letter import DeadLetter
+from models.errors import StoreUnavailable
 from models.half import Half
 from models.origin import RawEvent
 from services import Services
 from services import now as wall_clock
 
 log = logging.getLogger("usage_collector")
+
+READ_SECONDS: Final = 60.0
+WRITE_SECONDS: Final = 120.0
+"""Of one batch. With what reading its bodies takes that is well under functionTimeout (host.json), at which the host
+would end the process, and all that it does beside this batch."""
 
 
 async def ingest(
@@ -72,10 +79,11 @@ async def _ingest(
     started: float,
     replay: str | None,
 ) -> BatchReport:
-    await services.schema.begin(now())
     kept_since = now() - timedelta(days=services.settings.call_retention_days)
     # They can differ after the setting was raised: rows that are gone do not come back.
-    oldest = max(kept_since, await services.directory.known_since())
+    async with _in_time(READ_SECONDS):
+        await services.schema.begin(now())
+        oldest = max(kept_since, await services.directory.known_since())
     payloads = services.settings.dead_letter_payloads
     # In a thread, since a batch of large bodies takes seconds to read, and the app has other things to answer.
     collected = await asyncio.to_thread(
@@ -86,6 +94,20 @@ async def _ingest(
         estimate_usage=services.settings.estimate_usage,
         payloads=payloads,
     )
+    async with _in_time(WRITE_SECONDS):
+        return await _count(events, collected, services, invocation_id, now, started, replay)
+
+
+async def _count(
+    events: Sequence[RawEvent],
+    collected: Collected,
+    services: Services,
+    invocation_id: str,
+    now: Callable[[], datetime],
+    started: float,
+    replay: str | None,
+) -> BatchReport:
+    payloads = services.settings.dead_letter_payloads
     joins = bool(services.settings.gateway_logs_hub)
     whole, halves = _told_apart(collected, joins)
     if not joins and (logs := sum(half.kind != "policy" for half in halves)):
@@ -109,6 +131,17 @@ async def _ingest(
     return report
 
 
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Raises StoreUnavailable when what is done in it takes longer. What was counted until then stays counted, as if
+    the process had died here: the batch comes again."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(f"table storage: not done within {seconds:g} s") from None
+
+
 def _tell_failure(
     events: Sequence[RawEvent], services: Services, invocation_id: str, error: str, seconds: float
 ) -> None:
@@ -129,11 +162,17 @@ def _tell_failure(
 
 def _told_apart(collected: Collected, joins: bool) -> tuple[list[Call], list[Half]]:
     """The calls to count at once, and what has to meet other halves first. Where the gateway's logs come too, a call
-    with a request_id of its own is such a half: its log must find that it was counted."""
-    if not joins:
-        return collected.calls, collected.halves
-    whole = [call for call in collected.calls if is_made_up(call.request_id)]
-    parts = [Half("policy", call, waits=False) for call in collected.calls if not is_made_up(call.request_id)]
+    with a request_id of its own is such a half: its log must find that it was counted. So is, always, a call that is
+    dated by its delivery: sent again, it must be found whatever day it is then."""
+    whole: list[Call] = []
+    parts: list[Half] = []
+    for call in collected.calls:
+        if (joins and not is_made_up(call.request_id)) or (
+            call.dated_by_delivery and not is_of_delivery(call.request_id)
+        ):
+            parts.append(Half("policy", call, waits=False))
+        else:
+            whole.append(call)
     return whole, parts + collected.halves
 
 
@@ -176,6 +215,7 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
     counted = {id(call) for call in committed.counted}
     refused = {id(call) for call, _ in committed.refused}
     met = {id(meeting.verdict.call) for meeting in meetings}
+    duplicates = {id(call) for call in committed.duplicates}
     joined = sum(id(call) not in met for call in committed.corrected)
     duplicate = sum(id(call) not in met for call in committed.duplicates)
     pending = 0
@@ -183,7 +223,8 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
         if meeting.refused is not None:  # each record is a dead letter
             continue
         once = id(meeting.verdict.call) in counted | refused
-        new = max(meeting.new - once, 0)
+        known = id(meeting.verdict.call) in duplicates and any(half.of_any_day for half in meeting.records)
+        new = 0 if known else max(meeting.new - once, 0)
         duplicate += len(meeting.records) - once - new
         if meeting.waits:
             pending += new

@@ -139,8 +139,10 @@ def build(environment: Mapping[str, str]) -> Services:
 
 
 def _tables(settings: Settings) -> TableServiceClient:
-    # The SDK's own retries are few: the ledger repeats what it knows to be safe, with its own waits.
-    options: dict[str, Any] = {"retry_total": 3, "connection_timeout": 10, "read_timeout": 60}
+    # The SDK's own retries are few: the ledger repeats what it knows to be safe, with its own waits. Together they end
+    # well before functionTimeout (host.json), also where the tables take requests and never answer: a minute each,
+    # six times (ledger/retry.py).
+    options: dict[str, Any] = {"retry_total": 2, "connection_timeout": 10, "read_timeout": 20}
     if settings.tables_connection_string:
         return TableServiceClient.from_connection_string(settings.tables_connection_string, **options)
     from azure.identity.aio import DefaultAzureCredential  # heavy, and not needed with a connection string

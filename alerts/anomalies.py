@@ -62,6 +62,7 @@ async def find_anomalies(
     StoreUnavailable: the next run looks at these hours again."""
     if not services.settings.anomaly_alerts:
         return None
+    await services.schema.begin(now())
     report = AnomalyReport()
     try:
         async with in_time(MAX_SECONDS):

@@ -54,6 +54,7 @@ async def deliver(
     services: Services, invocation_id: str = "", now: Callable[[], datetime] = wall_clock
 ) -> DeliverReport:
     """Send what is due. Raises if the tables do not answer: the next run goes on."""
+    await services.schema.begin(now())
     report = DeliverReport()
     until = time.monotonic() + MAX_SECONDS
 

@@ -12,7 +12,7 @@ listings.py    GET /api/apps, GET /api/models, and used.py what a caller's apps 
 budgets.py     GET /api/budgets, GET, PUT and DELETE /api/budgets/{id}, GET /api/budgets/status
 prices.py      GET /api/prices, GET, PUT and DELETE /api/prices/{id}
 events.py      POST /api/events, and posted.py what stands in its body
-dead_letters.py  GET /api/dead-letters, GET /api/dead-letters/{id}, POST /api/dead-letters/redrive
+dead_letters.py  GET /api/dead-letters, GET and DELETE /api/dead-letters/{id}, POST /api/dead-letters/redrive
 health.py      GET /api/health
 metrics.py     GET /api/metrics
 docs.py        GET /api/openapi.json and GET /api/docs, made in openapi/

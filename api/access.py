@@ -44,7 +44,7 @@ NEEDS: Final[Mapping[str, Mapping[str, Need]]] = {
     "budget_status": {"GET": Need.APPS},
     "events": {"POST": Need.WRITE},
     "dead_letters": {"GET": Need.ADMIN},
-    "dead_letter": {"GET": Need.ADMIN},
+    "dead_letter": {"GET": Need.ADMIN, "DELETE": Need.ADMIN},
     "redrive": {"POST": Need.ADMIN},
     "alerts": {"GET": Need.APPS},
     "alert_test": {"POST": Need.ADMIN},

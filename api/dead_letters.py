@@ -1,4 +1,4 @@
-"""GET /api/dead-letters, GET /api/dead-letters/{id} and POST /api/dead-letters/redrive (docs/dead-letters.md)."""
+"""/api/dead-letters: GET; /{id}: GET, DELETE; /redrive: POST (docs/dead-letters.md)."""
 
 import base64
 import re
@@ -55,15 +55,18 @@ async def page(request: Request) -> Response:
 
 
 async def one(request: Request) -> Response:
-    """One dead letter, with what is kept of the record."""
+    """One dead letter, with what is kept of the record; also as the last look at one that is deleted."""
     refuse_unknown(request.parameters, ())
     letter = request.route["id"]
+    found = services.get().dead_letters
     try:
-        kept = await services.get().dead_letters.get(letter)
+        kept = await found.get(letter)
     except ValueError:
         kept = None
     if kept is None:
         raise _not_found(letter)
+    if request.method == "DELETE":
+        await found.remove(letter)
     payload = kept.letter.payload
     # Numbers that JSON has not, which a sender may have written all the same, are shown as texts.
     shown = None if payload is None else from_json(to_json(from_json(payload.text), inf_nan_mode="strings"))

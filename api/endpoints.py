@@ -1,5 +1,6 @@
 """From a URL to an endpoint, and from every error to the one error shape."""
 
+import asyncio
 import logging
 import re
 import time
@@ -33,6 +34,9 @@ log = logging.getLogger("usage_collector.api")
 
 MAX_QUERY_LENGTH = 16 * 1024
 
+LEAST_SECONDS = 60
+"""For an answer. Azure's front end gives up after 230."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 ENDPOINTS: dict[str, Endpoint] = {
@@ -65,7 +69,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "dashboard": dashboard.page,
     "dashboard_file": dashboard.file,
 }
-WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs"})
+WITHOUT_TABLES = frozenset({"events", "health", "openapi", "docs", "dashboard", "dashboard_file"})
 """These do not read the tables, or tell themselves whether they can be read."""
 
 
@@ -92,17 +96,24 @@ async def _answer(
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
         request = Request(_parameters(url, parts.values()), headers, body, named, method)
-        admitted = await access.admitted(endpoint, request)
-        if endpoint not in WITHOUT_TABLES:
-            with suppress(StoreError):  # the endpoint itself says what it can without the tables
-                await services.get().schema.check()
-        return await ENDPOINTS[endpoint](admitted)
+        do = ENDPOINTS[endpoint]
+        async with asyncio.timeout(_seconds()):
+            admitted = await access.admitted(endpoint, request)
+            if endpoint not in WITHOUT_TABLES:
+                with suppress(StoreError):  # the endpoint itself says what it can without the tables
+                    await services.get().schema.check()
+            return await do(admitted)
     except QueryError as error:
         return error_response(error)
     except SettingsError as error:
         log.error("%s", error)
         return error_response(
             QueryError("misconfigured", "the app's settings have faults; its log lists them", None, 500)
+        )
+    except TimeoutError:
+        log.error("%s: no answer within %d s", endpoint, _seconds())
+        return error_response(
+            QueryError("storage_unavailable", f"no answer within {_seconds()} seconds; try again", None, 503)
         )
     except TablesOfAnotherVersion as error:
         log.error("%s: %s", endpoint, error)
@@ -113,6 +124,14 @@ async def _answer(
     except Exception:
         log.exception("%s failed", endpoint)
         return error_response(QueryError("internal_error", "the question could not be answered", None, 500))
+
+
+def _seconds() -> int:
+    """How long any answer may take: after what a question may, which has a message of its own. At most 225."""
+    try:
+        return max(services.get().settings.query_max_seconds, LEAST_SECONDS) + 5
+    except SettingsError:
+        return LEAST_SECONDS
 
 
 def _parameters(url: str, parts: Iterable[str]) -> dict[str, list[str]]:

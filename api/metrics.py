@@ -7,9 +7,9 @@ late, and a counter that falls would be taken for one that started anew.
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 import services
 from api.response import Request, Response
 from asker import bounds_of
-from ledger.dead_letters import Wanted
+from ledger.letter_census import Census
 from ledger.rows import sums_of
 from ledger.store import Entity, StoreError
 from memo import Memo
@@ -38,8 +38,6 @@ SECONDS: Final = 8.0
 """For each part: a scraper commonly waits ten."""
 RECENT_SECONDS: Final = 60.0
 """How old the month's sums and the dead letters may be: the sums take a request for each app."""
-MAX_DEAD_LETTERS: Final = 10_000
-"""Counted; there may be more."""
 
 
 class Series(NamedTuple):
@@ -60,7 +58,10 @@ LAG_SECONDS = Series(
 OLDEST_PENDING = Series(
     "usage_collector_oldest_pending_seconds", "How long the oldest call waits for its other half, 0 if none does"
 )
-DEAD_LETTERS = Series("usage_collector_dead_letters", "Records that are set aside", ("reason",))
+DEAD_LETTERS = Series("usage_collector_dead_letters", "Records that are set aside, of the newest days", ("reason",))
+NEWEST_DEAD_LETTER = Series(
+    "usage_collector_newest_dead_letter_timestamp_seconds", "When the newest of them was set aside", ("reason",)
+)
 CALLS = Series("usage_collector_month_calls", "Calls of this month (UTC), by their usage", ("month", "usage_state"))
 MISSING = Series("usage_collector_month_missing_calls", "Calls of this month without usage", ("month", "reason"))
 FAILED = Series("usage_collector_month_failed_calls", "Calls of this month that failed", ("month",))
@@ -77,6 +78,7 @@ SERIES: Final = (
     LAG_SECONDS,
     OLDEST_PENDING,
     DEAD_LETTERS,
+    NEWEST_DEAD_LETTER,
     CALLS,
     MISSING,
     FAILED,
@@ -128,7 +130,9 @@ async def get(request: Request) -> Response:
         page.put(OLDEST_PENDING, backlog.oldest_pending or 0.0)
     if dead_letters is not None:
         for reason in REASONS:
-            page.put(DEAD_LETTERS, dead_letters[reason], reason)
+            page.put(DEAD_LETTERS, dead_letters.records[reason], reason)
+        for reason, first_seen in dead_letters.newest.items():
+            page.put(NEWEST_DEAD_LETTER, first_seen.timestamp(), reason)
     if totals is not None:
         _tell(totals, page)
     return Response(page.text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -141,15 +145,15 @@ class Totals(NamedTuple):
     sums: dict[str, Measures]
 
 
-Read = tuple[Totals | None, Counter[str] | None]
-"""The month's sums, and the number of dead letters by reason: each None if the tables did not tell it in time."""
+Read = tuple[Totals | None, Census | None]
+"""The month's sums, and the dead letters by reason: each None if the tables did not tell it in time."""
 
 _recent: WeakKeyDictionary[Services, Memo[Read]] = WeakKeyDictionary()
 
 
 async def _read(found: Services, now: datetime) -> Read:
     return await asyncio.gather(
-        _in_time("the month's sums", _totals(found, now)), _in_time("the dead letters", _dead_letters(found, now))
+        _in_time("the month's sums", _totals(found, now)), _in_time("the dead letters", found.dead_letters.census(now))
     )
 
 
@@ -180,12 +184,6 @@ async def _totals(found: Services, now: datetime) -> Totals:
     )
     await reader.read(UsageQuery(start, end, "total", (), {}), take, now)
     return Totals(f"{start:%Y-%m}", sums)
-
-
-async def _dead_letters(found: Services, now: datetime) -> Counter[str]:
-    wanted = Wanted(frozenset(), datetime.min.replace(tzinfo=UTC), now + timedelta(days=1))
-    letters = (await found.dead_letters.page(wanted, MAX_DEAD_LETTERS)).letters
-    return Counter(kept.letter.reason for kept in letters)
 
 
 def _tell(totals: Totals, page: _Page) -> None:

@@ -73,6 +73,7 @@ async def evaluate(
     """Evaluate all budgets. One that cannot be does not stop the others. Raises if the tables do not answer: the next
     run does it all."""
     started, at = time.monotonic(), now()
+    await services.schema.begin(at)
     report = EvaluateReport()
     budgets = await _planned(services, at)
     asker = await asker_of(services, "budgets") if budgets else None

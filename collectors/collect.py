@@ -34,6 +34,8 @@ _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "
 FUTURE_TOLERANCE: Final = timedelta(minutes=15)
 """How far a sender's clock may be ahead of the hub's. A call cannot be later than its event: one that says so is
 counted when the hub took the event in."""
+REMEMBERED_AHEAD: Final = timedelta(days=366)
+"""What such a sender said is remembered if it is less than that ahead: the event may be sent again when it is past."""
 
 MAX_DEAD_LETTERS = 100
 """Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
@@ -122,6 +124,15 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
+def _not_after(call: Call, enqueued: datetime) -> Call:
+    """The call, no later than the event that tells of it."""
+    ahead = call.timestamp - enqueued
+    if ahead <= FUTURE_TOLERANCE:
+        return call
+    stated = call.timestamp if ahead < REMEMBERED_AHEAD else None
+    return call._replace(timestamp=enqueued, clamped=True, stated_timestamp=stated)
+
+
 def _read(
     found: Found, event: RawEvent, position: int, oldest: datetime, estimate_usage: bool, payloads: Payloads
 ) -> Call | Half | DeadLetter | None:
@@ -141,17 +152,19 @@ def _read(
             raise BadRecord(UNKNOWN_DIALECT, None, expected, describe(record))
         if cut and member != body_member(dialect):
             record = remains(found.record, None)
-        delivery = Delivery(found.call_id or delivery_id(origin, position), found.sent, origin.enqueued_time)
+        call_id = found.call_id or delivery_id(origin, position)
+        delivery = Delivery(call_id, found.sent or event.sent, origin.enqueued_time)
         usage_event = dialect.read(record, delivery)
         if usage_event is None:
             return None
         call = read_call(usage_event, origin, position)
         if event.redriven is not None:
             refuse_placeholders(call)
+        if found.sent is None and call.timestamp == delivery.time:
+            call = call._replace(undated=True)
+        call = _not_after(call, origin.enqueued_time)
         if call.timestamp < oldest:
             raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
-        if call.timestamp > origin.enqueued_time + FUTURE_TOLERANCE:
-            call = call._replace(timestamp=origin.enqueued_time, clamped=True)
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
             call = call._replace(missing_reason="truncated")
         if estimate_usage and (event.redriven is None or event.redriven.whole):

@@ -19,20 +19,29 @@ _NAMES = {name for path in (*MODEL_PATHS, *(place.path for place in PLACES)) for
 )
 _NAME = re.compile(('"(?:' + "|".join(map(re.escape, sorted(_NAMES))) + r')"\s*:').encode())
 _MAX_STARTS = 32
+_FINISHED = re.compile(rb'"(?:finish_reason|finishReason|stop_reason)"\s*:\s*"')
 _UNFINISHED = re.compile(rb'"stop_reason"\s*:\s*null')
+_GOES_ON = re.compile(rb'"finish_reason"\s*:\s*null')
 _OUTER = ("delta", "interaction", "response")
 """What the events of PLACES hold that repeat a whole answer, or end one."""
 
 
-def read_fragment(body: bytes) -> BodyReading:
-    """The tail of a document, or of an array, whose last one tells. Only what is there as a whole is believed."""
+def read_fragment(body: bytes, *, ended: bool = False) -> BodyReading:
+    """The tail of a document, or of an array, whose last one tells. Only what is there as a whole is believed. `ended`
+    where it is known by what follows that this is no chunk in the middle of an answer."""
     text = body.rstrip().removesuffix(b"]")
     model = None
     for document in _documents(text, [name.start() for name in _NAME.finditer(text)][-_MAX_STARTS:]):
         usage, model = find_usage(document), find_model(document)
-        if usage is not None and not _UNFINISHED.search(text):  # which Anthropic's message_start is
+        if usage is not None and not _is_unfinished(text, ended):
             return BodyReading(usage, model, None)
     return BodyReading(None, model, "truncated")
+
+
+def _is_unfinished(text: bytes, ended: bool) -> bool:
+    """True for Anthropic's message_start, and for a chunk with a running total: both say of no choice why it ended."""
+    found = _UNFINISHED.search(text) or (not ended and _GOES_ON.search(text))
+    return bool(found) and not _FINISHED.search(text)
 
 
 def _documents(text: bytes, starts: list[int]) -> Iterator[dict[str, Any]]:

@@ -66,6 +66,11 @@ def is_made_up(call_id: str) -> bool:
     return call_id.startswith((_DELIVERY, CLOUD_EVENT))
 
 
+def is_of_delivery(call_id: str) -> bool:
+    """True for an identity that is that of the delivery itself."""
+    return call_id.startswith(_DELIVERY)
+
+
 def delivery_id(origin: Origin, position: int) -> str:
     """The same for each redelivery of an event; another if the event is sent twice. Sequence numbers start again when a
     hub is made anew, so the enqueued time is a part of it."""

@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from collectors.body import read_body
-from collectors.cut import MARK
+from collectors.call import read_call
+from collectors.cut import MARK, cut_member, is_cut, remains
 from collectors.decode import Record
-from collectors.dialects import DIALECTS, Dialect, call_id_of, secrets_of, texts_of
+from collectors.dialects import DIALECTS, Dialect, body_member, call_id_of, paths_of, secrets_of, texts_of
 from collectors.envelopes import Found, find_records
-from collectors.redact import IDENTIFIERS, Redaction, dump, has_placeholder
+from collectors.identity import Delivery
+from collectors.record_names import IDENTIFIERS
+from collectors.redact import Redaction, dump, has_placeholder
 from collectors.secrets import is_secret_value
 from models.call import Call
 from models.dead_letter import CONTENT_REMOVED, REJECTED_BY_STORE, DeadLetter, Payload, Payloads
 from models.errors import BadRecord
-from models.origin import RawEvent
+from models.origin import Origin, RawEvent
 
 _LIKE_AN_ID = re.compile(r"[A-Za-z0-9._:{}()-]{1,128}", re.ASCII)
 """What a dead letter repeats of a request_id: anything else may be text that should not be kept."""
@@ -90,19 +94,22 @@ def payload_of(
     """What is kept of `record`. `culprit` is the dotted name of the member for which it was set aside; with `whole`
     False its content had been removed before.
 
-    It is faithful if everything that the dialect reads, and the culprit, came through unchanged; if no dialect knows
-    the record, then everything but its content and its secrets.
+    It is faithful if everything that the dialect reads, and the culprit, came through unchanged, so that what is kept
+    tells the very same call; if no dialect knows the record, then everything but its content and its secrets.
     """
     texts = texts_of(dialect) if dialect else None
-    redaction = Redaction(texts or frozenset(), content=payloads == "full", secrets=secrets_of(dialect))
+    paths = paths_of(dialect)
+    redaction = Redaction(texts or frozenset(), content=payloads == "full", secrets=secrets_of(dialect), paths=paths)
     redacted = redaction.of(record)
     text = dump(redacted).encode()
     if texts is None:
         lost = bool(redaction.altered - _BODIES)
     else:
         blamed = {part.lower() for part in (culprit or "").split(".")}
-        lost = not redaction.altered.isdisjoint(texts | IDENTIFIERS | (blamed - _BODIES))
+        lost = not redaction.altered.isdisjoint(texts | IDENTIFIERS | paths | (blamed - _BODIES))
     faithful = not lost and len(text) <= MAX_SENT_BYTES and _say_the_same(record, redacted)
+    if faithful and dialect is not None:
+        faithful = _told(dialect, record) == _told(dialect, redacted)
     return Payload(text, whole and payloads == "full", faithful)
 
 
@@ -111,6 +118,22 @@ def _say_the_same(record: Record, redacted: Record) -> bool:
     is_tail = bool(record.get("body_offset"))
     pairs = zip(_bodies(record), _bodies(redacted), strict=True)
     return all(read_body(before, is_tail=is_tail) == read_body(after, is_tail=is_tail) for before, after in pairs)
+
+
+_NEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_NOWHERE: Final = Origin("", "", 0, _NEVER)
+
+
+def _told(dialect: Dialect, record: Record) -> object:
+    """The call that the dialect reads in the record, or why it reads none; wherever it was delivered."""
+    if is_cut(record):
+        member = cut_member(record)
+        record = remains(record, member if member == body_member(dialect) else None)
+    try:
+        event = dialect.read(record, Delivery("none", None, _NEVER))
+        return event and read_call(event, _NOWHERE)
+    except BadRecord as bad:
+        return bad.reason, bad.field
 
 
 def _bodies(record: Record) -> list[str]:

@@ -6,9 +6,10 @@ goes.
 """
 
 import re
-from collections.abc import Mapping, Reversible
+from collections.abc import Iterable, Mapping, Reversible
 from decimal import Decimal
 from functools import reduce
+from itertools import islice
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -31,8 +32,9 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
     """`chunks` in the order of sending. `rest_of_first` is what is left of a chunk that lost its start, where only the
     tail of a response is there."""
     ended = False
+    is_tail = rest_of_first is not None
     metrics: BodyReading | None = None
-    for data in reversed(chunks):
+    for behind, data in enumerate(reversed(chunks)):
         chunk = loads_rest(data) if _MAY_STATE_USAGE.search(data) else None
         if isinstance(chunk, dict) and not (metrics and chunk.get("type") == "message_stop"):
             reading = _usage_of_chunk(chunk, chunks)
@@ -40,14 +42,15 @@ def read_chunks(chunks: Reversible[bytes], *, rest_of_first: bytes | None = None
                 metrics = reading  # Bedrock's own count beside Anthropic's, which it leaves tool calls out of
             elif reading is not None:
                 if _is_of_a_session(chunk, chunks):
-                    return _session_usage(chunks, is_tail=rest_of_first is not None)
-                if not ended and _is_running_total(chunk, chunks):
+                    return _session_usage(chunks, is_tail=is_tail)
+                goes_on = is_tail and behind and chunk.get("choices")  # others than these may be in what was lost
+                if not ended and (goes_on or _is_running_total(chunk, islice(reversed(chunks), behind + 1, None))):
                     break
                 return reading
         ended = ended or _is_end(data)
     else:
         if rest_of_first is not None and ended:  # the tail may start inside the chunk with the usage
-            rest = read_fragment(rest_of_first)
+            rest = read_fragment(rest_of_first, ended=True)
             if rest.usage is not None and _is_whole(rest.usage):
                 return rest._replace(model=rest.model or _model(chunks))
     return metrics or BodyReading(None, _model(chunks), _why_no_usage(chunks))
@@ -128,30 +131,31 @@ def _sum(one: Any, other: Any) -> Any:
     return float(Decimal(repr(one)) + Decimal(repr(other))) if numbers else one
 
 
-def _is_running_total(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> bool:
-    """True for a chunk that carries usage while the answer goes on: only the last such chunk tells the whole."""
+def _is_running_total(chunk: Mapping[str, Any], before: Iterable[bytes]) -> bool:
+    """True for a chunk that carries usage while the answer goes on: only the last such chunk tells the whole. What
+    follows it does not matter: who sends running totals has one in the chunk that ends the answer too."""
     if chunk.get("type") == "message_delta":
         delta = chunk.get("delta")
         return not (isinstance(delta, dict) and delta.get("stop_reason"))
     candidates = chunk.get("candidates")
     if isinstance(candidates, list):
         finished = any(isinstance(each, dict) and each.get("finishReason") for each in candidates)
-        return not (finished or _all_finished(chunk, chunks, *_ANSWERS[0]))
+        return not (finished or _all_finished(chunk, before, *_ANSWERS[0]))
     choices = chunk.get("choices")
     if isinstance(choices, list):
-        return bool(choices) and not _all_finished(chunk, chunks, *_ANSWERS[1])
+        return bool(choices) and not _all_finished(chunk, before, *_ANSWERS[1])
     # Where a chunk was cut, the choices or candidates that go on may be in the rest.
     may_go_on = is_cut(chunk) and "type" not in chunk and not chunk.keys().isdisjoint({"usage", "usageMetadata"})
-    return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_finished(chunk, chunks, *_ANSWERS[1]))
+    return may_go_on and not (_FINISHED.search(to_json(chunk)) or _all_finished(chunk, before, *_ANSWERS[1]))
 
 
 _ANSWERS: Final = (("candidates", "finishReason"), ("choices", "finish_reason"))
 
 
-def _all_finished(last: Mapping[str, Any], chunks: Reversible[bytes], answers: str, end: str) -> bool:
-    """By the chunks that are there as a whole, and `last`."""
+def _all_finished(last: Mapping[str, Any], before: Iterable[bytes], answers: str, end: str) -> bool:
+    """By `last` and the chunks before it."""
     finished: dict[str, bool] = {}
-    for chunk in (*map(loads, chunks), last):
+    for chunk in (*map(loads, before), last):
         choices = chunk.get(answers) if isinstance(chunk, dict) else None
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import services
-from commands import export, forget, import_tables, migrate, redrive, replay, verify
+from commands import discard, export, forget, import_tables, migrate, redrive, replay, verify
 from hub_state import HubUnavailable
 from ledger.store import StoreError
 from models.errors import SettingsError, StoreUnavailable
@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = {
     "verify": verify,
     "redrive": redrive,
     "replay": replay,
+    "discard": discard,
     "export": export,
     "import": import_tables,
     "forget": forget,
@@ -56,12 +57,24 @@ def main(words: list[str]) -> int:
 async def _run(command: Command, arguments: argparse.Namespace) -> int:
     environment = dict(os.environ)
     if arguments.settings:
-        environment |= json.loads(arguments.settings.read_text())["Values"]
+        environment |= _values(arguments.settings)
     found = services.build(environment)
     try:
         return await command.run(arguments, found)
     finally:
         await found.close()
+
+
+def _values(path: Path) -> dict[str, str]:
+    """The settings in a file like local.settings.json; editors on Windows begin it with a byte order mark."""
+    try:
+        stated = json.loads(path.read_text("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"--settings {path} is no JSON in UTF-8: {error}") from error
+    values = stated.get("Values") if isinstance(stated, dict) else None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError(f'--settings {path}: expected an object with "Values", whose members are strings')
+    return values
 
 
 if __name__ == "__main__":

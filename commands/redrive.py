@@ -4,9 +4,9 @@ import argparse
 from collections import Counter
 from datetime import UTC, datetime
 
+from commands.options import range_of
 from ledger.dead_letters import Wanted
 from models.dead_letter import REASONS
-from models.event import parse_rfc3339
 from redrive import MAX_LETTERS, Redrive, redrive, redrive_wanted
 from services import Services
 
@@ -40,9 +40,8 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
             left = left[len(outcomes) :]
             _tell(outcomes, count)
     else:
-        start = parse_rfc3339(arguments.start) if arguments.start else BEGINNING
-        end = parse_rfc3339(arguments.end) if arguments.end else END
-        wanted = Wanted(frozenset(arguments.reason or ()), start, end)
+        start, end = range_of(arguments)
+        wanted = Wanted(frozenset(arguments.reason or ()), start or BEGINNING, end or END)
         sweep = await redrive_wanted(wanted, found)
         _tell(sweep.outcomes, count)
         while sweep.next is not None:

@@ -21,12 +21,15 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     """Returns 1 if there is any difference. Raises ValueError for a month that is none."""
     await found.schema.check()
     moment = now()
-    kept_since = moment - timedelta(days=found.settings.call_retention_days)
+    # They can differ after the setting was raised: rows that are gone do not come back.
+    kept_since = max(moment - timedelta(days=found.settings.call_retention_days), await found.directory.known_since())
     differing = calls = aggregates = 0
     for month in arguments.month or [f"{moment:%Y%m}"]:
         if not re.fullmatch(r"\d{4}(0[1-9]|1[0-2])", month, re.ASCII):
             raise ValueError(f"--month is {month!r}: expected YYYYMM, such as 202611")
         parts = await found.directory.apps(month)
+        if unknown := [app for app in arguments.app or () if app not in parts]:
+            raise ValueError(f"--app is {unknown[0]!r}: the directory of {month} has no such app")
         for app in arguments.app or sorted(parts):
             verified = await verify(found.usage, app, month, kept_since, parts.get(app, 1))
             calls += verified.calls
@@ -39,5 +42,7 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
             print(f"{month}  {app}: {state} ({', '.join(notes)})", flush=True)
             for each in verified.differences[:MAX_PRINTED]:
                 print(f"    {each.row} {each.measure}: calls {each.from_calls}, aggregates {each.from_aggregates}")
+            if (more := len(verified.differences) - MAX_PRINTED) > 0:
+                print(f"    and {more} more")
     print(f"{calls} calls, {aggregates} aggregates compared, {differing} differences")
     return 1 if differing else 0

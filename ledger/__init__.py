@@ -14,7 +14,7 @@ schema.py        which version the tables' rows have; migrate.py brings older on
 forget.py        takes an app or a user out of calls and sums, forget_records.py out of the rest
 snapshot.py      a partition as it is at one moment, for exports; odata.py: a row as a line
 registry.py      what operators enter by hand: names of apps, models of deployments
-dead_letters.py  records set aside; letter_rows.py: their rows
+dead_letters.py  records set aside; letter_rows.py: their rows; letter_census.py: how many
 alerts.py        what somebody ought to know, to be sent once; alert_rows.py: its rows
 versions.py      documents that operators edit, with their history
 retry.py         how long to wait, how often to try, and writes that may be repeated as they are

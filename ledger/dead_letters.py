@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 from uuid import uuid4
 
+from ledger.letter_census import Census, census
 from ledger.letter_rows import (
     LISTED,
     MAX_ROWS,
@@ -148,8 +149,18 @@ class DeadLetters:
         keys -= {key_of(letter.origin, letter.position) for letter in still}
         removed = 0
         for chunk in _slices(sorted(keys), MAX_LETTERS):
-            removed += await insist(lambda chunk=chunk: self._remove(chunk), self._sleep)  # type: ignore[misc]
+            removed += await self._take_out(chunk)
         return removed
+
+    async def _take_out(self, keys: Sequence[Key]) -> int:
+        """A key that the service refuses is that of no letter, and must not hold up the others, nor its batch."""
+        try:
+            return await insist(lambda: self._remove(keys), self._sleep)
+        except Refused as refusal:
+            if len(keys) == 1:
+                log.error("%s %s is refused: %s", *keys[0], refusal)
+                return 0
+            return sum([await self._take_out([key]) for key in keys])
 
     async def _of_deliveries(self, events: Sequence[RawEvent]) -> set[Key]:
         deliveries = [event.origin for event in events if event.redriven is None]
@@ -186,6 +197,15 @@ class DeadLetters:
         partition_key, row_key = key_of_id(letter)
         rows = [row.columns async for row in self._store.range(partition_key, row_key, f"{row_key}~")]
         return kept_of(rows[0], rows[1:]) if rows and not is_part(rows[0]["RowKey"]) else None
+
+    async def remove(self, letter: str) -> bool:
+        """Take out the letter of that id, for good. False if there is none. Raises ValueError if it is not an id."""
+        key = key_of_id(letter)
+        return await insist(lambda: self._remove([key]), self._sleep) > 0
+
+    async def census(self, now: datetime) -> Census:
+        """Count what is there."""
+        return await census(self._store, now)
 
     async def page(self, wanted: Wanted, limit: int, after: Key | None = None) -> Page:
         """At most `limit` letters without their payloads, in the order of their keys."""

@@ -4,7 +4,8 @@ Table `directory`: PartitionKey `apps|{YYYYMM}`, a row per app, with the number 
 over, if more than one: whoever writes the row first decides, and it stays so. PartitionKey `models|{YYYYMM}`, a row per
 model and deployment. A row is written before the first call it is needed for, so the directory may name an app too
 many, never one too few. PartitionKey `purge`, RowKey `calls`: the day through which call rows are deleted, and the day
-through which deleting them was begun. PartitionKey `cursors`, RowKey `key`: with what cursors are signed.
+through which deleting them was begun; RowKey `late|{YYYYMMDD}`: a day before that of which calls were counted all the
+same, so that their rows are still to be deleted. PartitionKey `cursors`, RowKey `key`: with what cursors are signed.
 """
 
 import asyncio
@@ -18,12 +19,15 @@ from typing import Final
 
 from ledger.retry import Sleep, insist, upsert_all
 from ledger.rows import hour_of, part_of, partition_key
-from ledger.store import Entity, RowExists, Store, Write
+from ledger.store import Entity, RowChanged, RowExists, Store, Write
 from models.call import Call
 from models.keys import escape_key
 
 TABLE: Final = "directory"
 PURGE: Final = ("purge", "calls")
+LATE: Final = "late|"
+FIRST_TIME: Final = datetime(2023, 1, 1, tzinfo=UTC)
+"""Where the first purge begins: few calls of a model through API Management are older."""
 CURSORS: Final = ("cursors", "key")
 MAX_SINGLE_READS: Final = 16
 """Of more apps the whole month's are read."""
@@ -46,10 +50,12 @@ class Directory:
         self._known_since: datetime | None = None
 
     async def enter(self, calls: Iterable[Call]) -> None:
-        """See that every app and model of `calls` is in the directory. Raises StoreUnavailable."""
+        """See that every app and model of `calls` is in the directory, and every day that the purge has behind it.
+        Raises StoreUnavailable."""
         new: dict[tuple[str, str], Entity] = {}
+        purged = max(await self.known_since(), FIRST_TIME)
         for call in calls:
-            for entity in _entries(call):
+            for entity in (*_entries(call), *([_late(call)] if call.timestamp < purged else [])):
                 key = entity["PartitionKey"], entity["RowKey"]
                 if key not in self._known:
                     new[key] = entity
@@ -124,6 +130,17 @@ class Directory:
             self._known_since = datetime.combine(begun + timedelta(days=1), time(), UTC)
         return self._known_since
 
+    async def late_days(self) -> list[date]:
+        """Days that were purged, or are older than any that is, and have call rows. Raises StoreBusy."""
+        rows = self._store.range(PURGE[0], LATE, f"{LATE}~", ["RowKey"])
+        return [date.fromisoformat(row.columns["RowKey"].removeprefix(LATE)) async for row in rows]
+
+    async def forget_late(self, day: date) -> None:
+        """When its rows are deleted. Raises StoreUnavailable."""
+        delete = Write({"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(day)}"}, "*", delete=True)
+        with suppress(RowChanged):  # another run was first
+            await insist(partial(self._store.submit, [delete]), self._sleep)
+
     async def cursor_key(self) -> bytes:
         """A random key that all instances share: the first that needs it makes it. It is no secret to those who may
         read the tables, and a cursor gives nothing that its request may not have. Raises StoreUnavailable."""
@@ -155,6 +172,14 @@ def _entries(call: Call) -> Iterator[Entity]:
     if call.deployment is not None:
         model["deployment"] = call.deployment
     yield model
+
+
+def _late(call: Call) -> Entity:
+    return {"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(call.timestamp)}"}
+
+
+def _digits(day: date) -> str:
+    return f"{day.year:04}{day.month:02}{day.day:02}"
 
 
 def _model_key(call: Call) -> str:

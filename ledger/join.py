@@ -10,6 +10,7 @@ moved. Every order of the same records leads to the same call. The llm_log has s
 state is taken together, and one that says more than the call was counted with corrects it, once.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -85,7 +86,7 @@ def with_half(earlier: Half | None, half: Half) -> Half:
     return earlier
 
 
-_WHERE: Final = ("app", "app_source", "timestamp", "clamped")
+_WHERE: Final = ("app", "app_source", "timestamp", "clamped", "stated_timestamp", "undated")
 """What says where a call is counted. It stays as the first record had it, so that it is found there."""
 _FIRST: Final = frozenset(
     {*_WHERE, "origin", "position", "stage", "usage", "usage_state", "missing_reason", "estimate"}
@@ -108,10 +109,22 @@ def _either(one: Any, other: Any) -> Any:
     return other if one is None else one if other is None else max(one, other)
 
 
+def meeting_of(half: Half) -> str:
+    """Under which name the records of a call meet: its request_id. A call whose day is not sure is told from those of
+    other apps by the app, if its id is no GUID: it must be found again, and may not be another's."""
+    call = half.call
+    if half.of_any_day and not _GUID.fullmatch(call.request_id):
+        return f"of_app:{hashlib.sha256(to_json([call.app, call.request_id])).hexdigest()}"
+    return call.request_id
+
+
 def is_stranger(known: Known, half: Half) -> bool:
     """True for a whole call of another app, or another day, than the one that is known by an id that is no GUID, since
-    senders that are no gateway of ours may number their calls. A GUID is one call, whoever tells of it."""
+    senders that are no gateway of ours may number their calls. A GUID is one call, whoever tells of it, and so is a
+    call whose day only its deliveries say."""
     if half.kind != "policy" or half.waits or half.call.app_source == "none" or _GUID.fullmatch(half.call.request_id):
+        return False
+    if half.of_any_day:
         return False
     named = [other.call for told, other in known.halves.items() if told in TELLERS[:3]]
     return bool(named) and _place(half.call) not in map(_place, named)
@@ -143,6 +156,9 @@ def judge(known: Known) -> Verdict:
     caller = _caller(known)
     call = _joined(known, caller)
     former = {_place(known.halves[told].call): known.halves[told].call for told in TELLERS if told in known.counted_as}
+    if call.stated_timestamp is not None:  # where it would be counted if it came again when that time is past
+        stated = call._replace(timestamp=call.stated_timestamp)
+        former.setdefault(_place(stated), stated)
     former.pop(_place(call), None)
     return Verdict(call, [each._replace(stage="moved") for each in former.values()])
 

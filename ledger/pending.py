@@ -1,7 +1,7 @@
 """Where the halves of calls meet: table `pending`, a row per call, found by its request_id alone.
 
     PartitionKey   one of 16 buckets, by a hash of the request_id
-    r|{request_id}       what is known of the call (join.py)
+    r|{request_id}       what is known of the call (join.py; of some calls a digest of app and request_id)
     t|{due}|{uuid}       which calls to look at when their deadline has passed
     f|{due}|{uuid}       which calls can be forgotten when
 
@@ -30,6 +30,7 @@ from ledger.join import (
     judge,
     known_of,
     learn,
+    meeting_of,
     teller,
     with_half,
 )
@@ -86,7 +87,7 @@ class Pending:
         """Note what `halves` tell. Raises StoreUnavailable; the same halves can come again."""
         by_call: dict[str, list[Half]] = defaultdict(list)
         for half in halves:
-            by_call[half.call.request_id].append(half)
+            by_call[meeting_of(half)].append(half)
         at_once = asyncio.Semaphore(self._concurrency)
 
         async def one(bucket: str, calls: Mapping[str, Sequence[Half]]) -> list[Meeting]:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from ledger.directory import Directory
+from ledger.directory import FIRST_TIME, Directory
 from ledger.retry import insist
 from ledger.rows import partition_keys
 from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
@@ -18,8 +18,6 @@ from ledger.store import MAX_TRANSACTION_ENTITIES, Row, RowChanged, Store, Write
 MAX_ROWS: Final = 1_000_000
 """Of one run, which then takes a minute or two; what is left is deleted by the next, ten minutes later."""
 AT_ONCE: Final = 8
-FIRST_DAY: Final = date(2023, 1, 1)
-"""Where a first run begins: no call of a model through API Management is older."""
 
 
 @dataclass(slots=True)
@@ -36,30 +34,42 @@ async def purge_calls(usage: Store, directory: Directory, oldest: datetime) -> P
     report = PurgeReport()
     last = oldest.date() - timedelta(days=2)
     through = await directory.purged_through()
-    for first, end in _months(through + timedelta(days=1) if through else FIRST_DAY, last):
+    for first, end in _months(through + timedelta(days=1) if through else FIRST_TIME.date(), last):
         await directory.set_purge_begun(end)
-        apps = iter((await directory.apps(f"{first:%Y%m}")).items())
-
-        async def worker(apps: Iterator[tuple[str, int]] = apps, first: date = first, end: date = end) -> None:
-            for app, parts in apps:
-                for partition in partition_keys(app, f"{first:%Y%m}", parts):
-                    if report.left_over:
-                        return
-                    await _purge(usage, partition, first, end, report)
-
-        outcomes = await asyncio.gather(*(worker() for _ in range(AT_ONCE)), return_exceptions=True)
-        for outcome in outcomes:  # only when none is under way any more
-            if outcome is not None:
-                raise outcome
+        await _purge_days(usage, directory, first, end, report)
         if report.left_over:
             return report
         await directory.set_purged_through(end)
+    for day in await directory.late_days():
+        if day <= last:
+            await _purge_days(usage, directory, day, day, report)
+            if report.left_over:
+                return report
+            await directory.forget_late(day)
     return report
+
+
+async def _purge_days(usage: Store, directory: Directory, first: date, last: date, report: PurgeReport) -> None:
+    """Days of one month."""
+    month = f"{first.year:04}{first.month:02}"
+    apps = iter((await directory.apps(month)).items())
+
+    async def worker() -> None:
+        for app, parts in apps:
+            for partition in partition_keys(app, month, parts):
+                if report.left_over:
+                    return
+                await _purge(usage, partition, first, last, report)
+
+    outcomes = await asyncio.gather(*(worker() for _ in range(AT_ONCE)), return_exceptions=True)
+    for outcome in outcomes:  # only when none is under way any more
+        if outcome is not None:
+            raise outcome
 
 
 async def _purge(usage: Store, partition: str, first: date, last: date, report: PurgeReport) -> None:
     chunk: list[Row] = []
-    async for row in usage.range(partition, f"c|{first:%Y%m%d}", f"c|{last:%Y%m%d}~", ["PartitionKey", "RowKey"]):
+    async for row in usage.range(partition, f"c|{_digits(first)}", f"c|{_digits(last)}~", ["PartitionKey", "RowKey"]):
         chunk.append(row)
         if len(chunk) == MAX_TRANSACTION_ENTITIES:
             await _delete(usage, chunk, report)
@@ -85,3 +95,8 @@ def _months(first: date, last: date) -> Iterator[tuple[date, date]]:
         next_month = (first.replace(day=1) + timedelta(days=31)).replace(day=1)
         yield first, min(last, next_month - timedelta(days=1))
         first = next_month
+
+
+def _digits(day: date) -> str:
+    """Years before 1000 too, of which strftime writes no zeros."""
+    return f"{day.year:04}{day.month:02}{day.day:02}"

@@ -140,6 +140,8 @@ def call_columns(call: Call) -> Entity:
             columns[name] = value
     if call.stage != "final":
         columns["stage"] = call.stage
+    if call.stated_timestamp is not None:
+        columns["stated_timestamp_utc"] = utc_text(call.stated_timestamp)
     if call.revision:
         columns["revision"] = call.revision
     for name, count in zip(_USAGE_COLUMNS, call.usage, strict=True):
@@ -169,17 +171,19 @@ def call_of(columns: Mapping[str, Any]) -> Call:
         datetime.fromisoformat(columns["enqueued_time_utc"]),
     )
     timestamp = datetime.fromisoformat(columns["timestamp_utc"])
+    stated = columns.get("stated_timestamp_utc")
     estimate = Estimate(columns.get("estimated_prompt_tokens"), columns.get("estimated_completion_tokens"))
     return Call(
         **known,
         timestamp=timestamp,
+        stated_timestamp=datetime.fromisoformat(stated) if stated else None,
         usage=Usage(**usage),
         origin=origin,
         estimate=None if estimate == Estimate() else estimate,
     )
 
 
-_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate"})
+_OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate", "stated_timestamp"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
 _USAGE_COLUMNS = Usage._fields

@@ -38,7 +38,10 @@ class Call(NamedTuple):
     `usage_shape` names the row of collectors.shapes that read the usage. Durations are milliseconds. `position` is the
     record's place in its event.
 
-    `clamped` is True where the sender's time lay in the future, and `timestamp` is when the hub took the event in.
+    `clamped` is True where the sender's time lay in the future, and `timestamp` is when the hub took the event in;
+    `stated_timestamp` is then what the sender said, unless it is very far ahead. `undated` is True where the record
+    says no time, so that `timestamp` is that of its delivery too.
+
     `stage`: a call without reported usage is `provisional`, because usage that comes later corrects it, once. One with
     the usage of the gateway's log is `logged`, because the sender's own usage would say more. One that is `moved` was
     counted under this app and day until more was known of it, and is not any more: it adds nothing. `revision` counts
@@ -77,12 +80,19 @@ class Call(NamedTuple):
     stage: Stage = "final"
     clamped: bool | None = None
     estimate: Estimate | None = None
+    stated_timestamp: datetime | None = None
+    undated: bool | None = None
     revision: int = 0
 
     @property
     def rank(self) -> tuple[int, int]:
         """Of two rows of one call, the one with the higher rank stands."""
         return rank_of(self.stage, self.revision)
+
+    @property
+    def dated_by_delivery(self) -> bool:
+        """True if the same call, sent again, may come with another `timestamp`."""
+        return bool(self.clamped or self.undated)
 
     @property
     def failed(self) -> bool:

@@ -91,7 +91,7 @@ class Kept(NamedTuple):
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ID: Final = re.compile(
-    r"(?P<hub>[^\x00-\x1f]{1,256}):(?P<partition>[^:\x00-\x1f]{1,64})"
+    r"(?P<hub>[A-Za-z0-9._:-]{1,256}):(?P<partition>[A-Za-z0-9._-]{1,64})"
     r":(?P<sequence_number>\d{1,18}):(?P<enqueued>\d{1,17}):(?P<position>\d{1,7})",
     re.ASCII,
 )

@@ -18,3 +18,8 @@ class Half(NamedTuple):
     kind: HalfKind
     call: Call
     waits: bool
+
+    @property
+    def of_any_day(self) -> bool:
+        """True for a whole call of which only the delivery says when it was: sent again, it may name another day."""
+        return self.kind == "policy" and not self.waits and self.call.dated_by_delivery

@@ -35,11 +35,13 @@ class Redriven(NamedTuple):
 
 
 class RawEvent(NamedTuple):
-    """One event as the hub delivered it."""
+    """One event as the hub delivered it. `sent` is when it probably was sent, where that was not then: for records that
+    say no time."""
 
     body: bytes
     origin: Origin
     redriven: Redriven | None = None
+    sent: datetime | None = None
 
     @property
     def first_origin(self) -> Origin:

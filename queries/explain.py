@@ -26,7 +26,17 @@ def shown(call: Call) -> dict[str, Any]:
     }
 
 
-NESTED: Final = ("request_id", "timestamp", "usage", "estimate", "origin", "position", "clamped")
+NESTED: Final = (
+    "request_id",
+    "timestamp",
+    "usage",
+    "estimate",
+    "origin",
+    "position",
+    "clamped",
+    "undated",
+    "stated_timestamp",
+)
 
 CALL_COLUMNS: Final = (
     "request_id",
@@ -98,6 +108,8 @@ _FORGOTTEN: Final = "its app's data was deleted; this is kept so that the call i
 
 
 def _why(call: Call) -> list[str]:
+    if call.stage == "moved" and call.stated_timestamp == call.timestamp:
+        return ["its time lay in the future when it came: it is counted at the time the hub took it in"]
     if call.stage == "moved":
         return ["it was counted here until more was known of it; it is counted under another app or day now"]
     reason = _MISSING.get(call.missing_reason or "", "")
@@ -114,6 +126,8 @@ def _why(call: Call) -> list[str]:
         why.append("the provider reported more of a part than of its whole; both are kept as reported")
     if call.clamped:
         why.append("the sender's time lay in the future, so it stands at the time the hub took it in")
+    if call.undated:
+        why.append("its record says no time, so it stands at that of its first delivery")
     if call.stage == "logged":
         why.append("the usage is that of the gateway's log; the sender's own, if it comes, replaces it, once")
     if call.stage == "provisional":

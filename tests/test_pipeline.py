@@ -117,6 +117,26 @@ async def test_a_retention_that_is_raised_brings_no_call_back_that_is_forgotten(
         assert report.counted == 1
 
 
+@pytest.mark.parametrize("day", ["2026-11-20T12:00:00Z", "2020-02-03T04:05:06Z"])
+async def test_what_is_counted_in_days_that_were_purged_is_purged_too(azurite: Azurite, day: str) -> None:
+    """By a redrive, after the retention was raised; or a day before the first that is ever purged."""
+    async with running(azurite, CALL_RETENTION_DAYS="30") as found:
+        await ingest([raw_event(GOOD[0])], found, now=lambda: NOON)
+        await purge(found, now=lambda: NOON + timedelta(days=40))
+        again = {"CALL_RETENTION_DAYS": "3650", "TABLE_PREFIX": found.settings.table_prefix}
+    async with running(azurite, **again) as found:
+        later = NOON + timedelta(days=41)
+        missed = raw_event(GOOD[1] | {"timestamp": day}, sequence_number=2)
+        redriven = Redriven(missed.origin, 0, 1, None, None, whole=True)
+        report = await ingest([missed._replace(redriven=redriven)], found, now=lambda: later)
+        assert report is not None
+        assert report.counted == 1
+        assert (await purge(found, now=lambda: later)).deleted == 0
+        assert (await purge(found, now=lambda: later + timedelta(days=3700))).deleted == 1
+        assert (await purge(found, now=lambda: later + timedelta(days=3700))).deleted == 0
+        assert await found.directory.late_days() == []
+
+
 async def test_no_message_content_is_stored_or_logged(azurite: Azurite, caplog: pytest.LogCaptureFixture) -> None:
     secret = "the quick brown fox"
     body = json.dumps({"choices": [{"message": {"content": secret}}], "usage": {"prompt_tokens": 1}})

@@ -221,12 +221,7 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "POST": Operation(
             "events",
             "Send usage events to the hub",
-            {
-                202: EventsAnswer,
-                207: EventsAnswer,
-                400: ErrorAnswer | EventsAnswer,
-                503: ErrorAnswer | EventsAnswer,
-            },
+            {202: EventsAnswer, 207: EventsAnswer, **dict.fromkeys((400, 503), ErrorAnswer | EventsAnswer)},
             "202: all accepted, 207: some. One event, an array, or one a line; also CloudEvents, and the records of "
             "other gateways. docs/events.md.",
             body=EventsBody,
@@ -251,7 +246,14 @@ OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             {200: OneDeadLetter},
             path=_LETTER,
             refuses=(400, 404),
-        )
+        ),
+        "DELETE": Operation(
+            "dead-letters/{id}",
+            "Delete one of them, for good; the answer is what was deleted",
+            {200: OneDeadLetter},
+            path=_LETTER,
+            refuses=(400, 404),
+        ),
     },
     "redrive": {
         "POST": Operation(

@@ -18,7 +18,7 @@ SITE_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             "With `deep=1` also whether tables and hubs answer, and how far counting is behind; where callers sign in "
             "this needs the role Usage.Read.All or Usage.Admin.",
             takes=HealthParameters,
-            refuses=(401, 403),
+            refuses=(400, 401, 403),
             anonymous=True,
         )
     },

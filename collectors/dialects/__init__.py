@@ -26,6 +26,8 @@ class Dialect(Protocol):
     ANSWER    the member with the text of the answer, where the record has no response body: likewise
     TEXTS     the members whose texts it reads: identities, times. A dead letter keeps them if they are short, so that
               it can be sent again; without TEXTS it can only if nothing but content and secrets had to be removed
+    PATHS     members, in lower case, or members of members (`request.path`), that are paths or URLs whose query it does
+              not read
     SECRETS   members that hold a secret though their name does not say so
     HALF      for a log of the gateway's own, which kind of half its records are (models/half.py)
     """
@@ -79,6 +81,11 @@ def texts_of(dialect: Dialect) -> frozenset[str] | None:
     """The members whose texts the dialect reads, in lower case, or None if it does not say which they are."""
     texts = getattr(dialect, "TEXTS", None)
     return None if texts is None else frozenset(name.lower() for name in texts)
+
+
+def paths_of(dialect: Dialect | None) -> frozenset[str]:
+    """The members of whose texts the query is not read, in lower case."""
+    return cast("frozenset[str]", getattr(dialect, "PATHS", frozenset()))
 
 
 def secrets_of(dialect: Dialect | None) -> frozenset[str]:

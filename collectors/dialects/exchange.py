@@ -23,6 +23,7 @@ LATE: Final = frozenset({"response"})
 BODY: Final = "response"
 REQUEST: Final = "request"
 TEXTS: Final = frozenset({"request_id", "id", "timestamp", "time", "app_id"})
+PATHS: Final = frozenset({"request.path", "request.url"})
 
 OF_HTTP: Final = frozenset({"status", "status_code", "statusCode", "headers"})
 OF_PROVIDERS: Final = frozenset(

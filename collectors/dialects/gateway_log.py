@@ -42,6 +42,7 @@ MEMBERS: Final = (
     *(CALL_ID, "responseCode", "totalTime", "durationMs", "time", "timeGenerated", "lastError"),
 )
 TEXTS: Final = frozenset({*MEMBERS, "source", "reason"}) - {"lastError"}
+PATHS: Final = frozenset({"url", "backendurl"})
 MAX_STATUS: Final = 999
 MAX_MILLISECONDS: Final = 10**9
 

@@ -19,7 +19,8 @@ NAMES: Final = {
     "client_ip": "RequestIp",
     "region": "Region",
 }
-TEXTS: Final = frozenset({CALL_ID, "EventTime", "backendUrl", *NAMES.values()})
+TEXTS: Final = frozenset({CALL_ID, "EventTime", *NAMES.values()})
+PATHS: Final = frozenset({"backendurl"})
 
 
 def recognises(record: dict[str, Any]) -> bool:

@@ -85,6 +85,7 @@ ROWS = [
     Row("events", "POST", "events", {"writer", "admin"}, "", None, usage_event()),
     Row("dead_letters", "GET", "dead-letters", {"admin"}),
     Row("dead_letter", "GET", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
+    Row("dead_letter", "DELETE", "dead-letters", {"admin"}, "", ("id", "usage-events:0:1:1:0")),
     Row("redrive", "POST", "dead-letters/redrive", {"admin"}, "", None, {"ids": ["usage-events:0:1:1:0"]}),
     Row("alerts", "GET", "alerts", SIGNED_IN),
     Row("alert_test", "POST", "alerts/test", {"admin"}, "", None, {"webhook": "https://nowhere.invalid/x"}),
@@ -313,7 +314,7 @@ async def test_a_call_that_waits_or_moved_tells_nothing_of_another(configure: Co
     found = await configure(GATEWAY_LOGS_HUB="gateway-logs", **SIGN_IN)
     now, (own, other) = datetime.now(UTC), (signed_in(app=OWN), signed_in(app=OTHER))
     half = usage_event(request_id="c", app_id=OWN, usage=None, usage_source="gateway_log", timestamp=now.isoformat())
-    await ingest([raw_event(half)], found)
+    await ingest([raw_event(half, enqueued=now)], found)
     assert (await ask_one("call", "calls", "request_id", "c", headers=own)).json["waiting"]["app"] == OWN
     assert (await ask_one("call", "calls", "request_id", "c", headers=other)).status == 404
 
@@ -322,9 +323,9 @@ async def test_a_call_that_waits_or_moved_tells_nothing_of_another(configure: Co
         await ask_one("app_entry", "apps", "app", app, method="PUT", body=grants, headers=EVERYBODY["admin"])
     log = {"time": now.isoformat().replace("+00:00", "Z"), "category": "GatewayLlmLogs", "correlationId": "d"}
     usage = {"correlationId": "d", "promptTokens": 10, "completionTokens": 5, "totalTokens": 15}
-    await ingest([raw_event({**log, "properties": usage}, hub="gateway-logs")], found)
+    await ingest([raw_event({**log, "properties": usage}, hub="gateway-logs", enqueued=now)], found)
     await settle(found, now=lambda: now + timedelta(hours=2))
-    await ingest([raw_event({**half, "request_id": "d"}, sequence_number=1)], found)
+    await ingest([raw_event({**half, "request_id": "d"}, sequence_number=1, enqueued=now)], found)
     (left,) = (await ask_one("call", "calls", "request_id", "d", headers=other)).json["calls"]
     assert (left["app"], left["counted"], left["moved_to"]) == ("unattributed", False, None)
     everywhere = (await ask_one("call", "calls", "request_id", "d", headers=EVERYBODY["admin"])).json["calls"]

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import azure.functions as func
 import pytest
@@ -168,6 +168,19 @@ async def test_numbers_that_json_has_not_are_shown_as_text(app: Services) -> Non
 async def test_a_letter_that_is_not_there(app: Services, letter: str) -> None:
     reply = await asked(letter)
     assert (reply.status, reply.error["code"], reply.error["parameter"]) == (404, "not_found", "id")
+
+
+async def test_one_is_deleted_and_the_answer_is_what_was_lost(app: Services) -> None:
+    [first, *others] = (await asked("")).json["dead_letters"]
+    path = quote(first["id"], safe="")
+    before = (await asked(path)).json
+    url = f"https://usage.example.net/api/dead-letters/{path}"
+    request = func.HttpRequest("DELETE", url, headers={}, params={}, route_params={"id": first["id"]}, body=b"")
+    for status in (200, 404):
+        response: func.HttpResponse = await function_app.dead_letter(request)
+        assert response.status_code == status
+        assert status == 404 or json.loads(response.get_body()) == before
+    assert (await asked("")).json["dead_letters"] == others
 
 
 @pytest.mark.parametrize(

@@ -145,10 +145,24 @@ async def test_however_many_ask_the_hub_is_asked_once(configure: Configure, even
     assert replies[0].status == 200
 
 
-@pytest.mark.parametrize("query", ["deep=0", "deep=", "deep", "deep=1&deep=1", "deep=yes"])
-async def test_anything_but_deep_1_is_not_deep(configure: Configure, query: str) -> None:
+@pytest.mark.parametrize("query", ["deep=0", "deep=false", "other=1"])
+async def test_it_is_not_deep_if_nobody_asks_for_it(configure: Configure, query: str) -> None:
     await configure()  # without a hub
     assert (await ask("health", query)).json == {"status": "healthy", "parts": {"settings": "ok"}}
+
+
+@pytest.mark.parametrize("query", ["deep=", "deep", "deep=1&deep=1", "deep=yes", "deep=True", "deep=2"])
+async def test_what_may_mean_deep_is_refused_and_never_healthy(configure: Configure, query: str) -> None:
+    await configure()
+    reply = await ask("health", query)
+    assert (reply.status, reply.json["error"]["code"], reply.json["error"]["parameter"]) == (
+        400, "invalid_parameter", "deep",
+    )  # fmt: skip
+
+
+async def test_true_is_deep_too(configure: Configure) -> None:
+    await configure()  # without a hub
+    assert (await ask("health", "deep=true")).status == 503
 
 
 async def test_tables_of_a_later_version_are_named_and_nothing_is_answered_from_them(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.body import read_body
@@ -481,6 +481,7 @@ STREAMED: list[list[dict[str, Any]]] = [
         if framing != "lines" or not {"usage", "usageMetadata"} & chunks[0].keys()
     ],
 )
+@settings(max_examples=20)  # each of many cuts
 @given(st.data())
 def test_a_stream_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
     framing: str, chunks: list[dict[str, Any]], data: st.DataObject
@@ -491,9 +492,58 @@ def test_a_stream_of_any_order_cut_at_any_byte_gives_its_whole_count_or_none(
     body = (f"[{text}]" if framing == "array" else text + between).encode()
     truth, model = read(body.decode())
     assert truth is not None
-    cut = data.draw(st.integers(0, len(body)))
-    whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
-    whole_or_nothing(body[cut:], is_tail=True, truth=truth, model=model)
+    lost = data.draw(st.integers(1, len(before + written[0])))
+    for cut in range(data.draw(st.integers(0, 59)), len(body) + 1, 60):
+        whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
+        whole_or_nothing(body[cut:], is_tail=True, truth=truth, model=model)
+        # Within one chunk, and where an array's last one is whole, nothing tells that others followed.
+        if framing != "array" and cut > len(between.join(before + each for each in written[:2])):
+            whole_or_nothing(body[lost:cut], is_tail=True, truth=truth, model=model)
+
+
+TOTALS = [  # of two choices: all but the last, when the first has ended
+    {"choices": [{"index": i, "finish_reason": reason}], "usage": counts(90, n)}
+    for n, (i, reason) in enumerate([(0, None), (1, None), (0, "stop"), (1, None), (1, "stop")])
+]
+
+
+def test_a_chunk_that_was_cut_does_not_make_the_running_total_before_it_the_whole() -> None:
+    """It says that the last choice has ended, and its own total is lost."""
+    for framed in (json.dumps(TOTALS), "".join(chunk(**each) for each in TOTALS)):
+        cut = framed.rindex('"usage"')
+        for end in (cut, cut - 2, cut - 4):
+            assert read(framed[:end])[0] is None, framed[:end][-60:]
+    assert read(json.dumps(TOTALS))[0] == read(framed)[0] == Usage(90, 4, 94)
+
+
+def test_a_running_total_in_the_middle_of_a_tail_is_not_the_whole() -> None:
+    """The choice that goes on is in what was lost at the start, or was not heard of yet."""
+    stream = "".join(chunk(**each) for each in TOTALS)
+    start = stream.index('"finish_reason": "stop"') - 40
+    for end in range(stream.index("data: {", start) + 7, stream.rindex('"usage"')):
+        assert read(stream[start:end], is_tail=True)[0] is None, stream[start:end]
+    one = 'o"}, "finish_reason": %s}], "model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 2}}'
+    assert read(one % "null", is_tail=True)[0] is None
+    assert read(one % '"stop"', is_tail=True)[0] == Usage(3, 2, 5)
+
+
+def test_a_tail_of_vllms_whole_answer_has_its_usage() -> None:
+    """It says both why a choice ended and, as null, which of the caller's stop words ended it."""
+    tail = 'o"}, "finish_reason": "stop", "stop_reason": null}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}'
+    assert read(tail, is_tail=True)[0] == Usage(3, 2, 5)
+
+
+def test_a_choice_that_ends_after_the_cut_usage_does_not_make_the_usage_before_it_whole() -> None:
+    ends = ((0, None), (1, None), (0, "stop"), (1, None), (1, "stop"))
+    chunks = [
+        {"choices": [{"index": choice, "finish_reason": end}], "usage": counts(9, n)}
+        for n, (choice, end) in enumerate(ends)
+    ]
+    body = json.dumps(chunks).encode()
+    truth, model = read(body.decode())
+    assert truth is not None
+    for cut in range(1, len(body)):
+        whole_or_nothing(body[:cut], is_tail=False, truth=truth, model=model)
 
 
 def test_first_of_several_anthropic_deltas_is_not_the_whole() -> None:

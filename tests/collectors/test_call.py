@@ -1,6 +1,7 @@
 """collectors.call: a usage event becomes the call it tells of."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ BODY = json.dumps({"model": "answered", "usage": {"prompt_tokens": 3, "completio
 def test_every_field_of_the_event_reaches_the_call() -> None:
     call = call_of(
         request_id="r-1",
-        timestamp="2026-11-20T13:00:00+01:00",
+        timestamp="2026-11-20T12:59:00+01:00",
         app_id="app",
         subscription_id="sub",
         subscription_name="Sub",
@@ -40,9 +41,10 @@ def test_every_field_of_the_event_reaches_the_call() -> None:
         error={"source": "s", "reason": "r"},
     )
     assert call._replace(origin=call.origin, usage=Usage()) == (
-        "r-1", NOON, "app", "entra_app", "answered", Usage(), "reported", None, "openai_chat", call.origin,
+        "r-1", NOON - timedelta(minutes=1), "app", "entra_app",
+        "answered", Usage(), "reported", None, "openai_chat", call.origin,
         "dep", "op", "api", "prod", "sub", "Sub", "user", "be", "gw", "we", "10.0.0.1", True, 200, 12.5, 3.0, "s", "r",
-        "asked", 0, "final", None, None, 0,
+        "asked", 0, "final", None, None, None, None, 0,
     )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from collectors.collect import MAX_BYTES_KEPT, MAX_DEAD_LETTERS, Collected, collect
 from collectors.dialects import DIALECTS
 from collectors.letters import payload_of
-from collectors.redact import CONTENT, IDENTIFIERS, Redaction
+from collectors.record_names import CONTENT, IDENTIFIERS
+from collectors.redact import Redaction
 from collectors.secrets import is_secret_name, without_secrets
 from models.dead_letter import DeadLetter, Payload, Payloads
 from models.event import UsageEvent
@@ -212,6 +213,55 @@ def test_a_record_that_is_counted_can_be_counted_from_what_is_kept(case: Case) -
         assert payload(case.record, "full").faithful
 
 
+RESPONSES: list[dict[str, Any]] = [
+    {"object": "thread.run", "model": "gpt-4o", "usage": {"prompt_tokens": 1000, "completion_tokens": 500}},
+    {"object": "response", "status": "cancelled", "usage": {"input_tokens": 1000, "output_tokens": 500}},
+    {"id": "modr-1", "model": "omni-moderation-latest", "results": [{"flagged": False}], "usage": None},
+    {"id": "r", "results": [{"index": 0, "relevance_score": 0.9}], "meta": {"billed_units": {"search_units": 1}}},
+    {"error": {"message": "a secret prompt", "type": "bad"}},
+]
+PATHS = [
+    "/v1/threads/thread_1/runs/run_1",
+    "/v1/chat/completions/chatcmpl-1",
+    "/v1/responses/resp_1/cancel?api-version=2025-04-01&key=5ecret9f8e7d6c",
+    "https://user:5ecret9f8e7d6c@gw.example.com/v1/moderations?a=b",
+    "/v1/rerank",
+    "/v1/chat/completions",
+    "/v1/rerank/a long/path with/ words",
+    "",
+]
+
+
+@pytest.mark.parametrize("member", ["path", "url"])
+@pytest.mark.parametrize("path", PATHS)
+def test_what_a_request_asked_for_is_still_known_of_what_is_kept(path: str, member: str) -> None:
+    """A run that is read again is not charged, nor when it comes by way of a dead letter."""
+    for response in RESPONSES:
+        for body in (response, json.dumps(response)):
+            for request in ({"method": "POST", member: path, "body": "{}"}, f'{{"{member}": "{path}"}}'):
+                record = {
+                    "request_id": "x-1",
+                    "request": request,
+                    "response": {"status": 200, "headers": {}, "body": body},
+                }
+                kept = payload(record)
+                assert SECRET.encode() not in kept.text
+                if " " in path:
+                    assert not kept.faithful
+                else:
+                    assert kept.faithful
+                    assert told(read(kept.text)) == told(read(record))
+
+
+@pytest.mark.parametrize("member", ["request_id", "app_id", "user_id", "backend_id"])
+def test_an_identity_that_lost_its_query_is_no_identity(member: str) -> None:
+    record = {"schema": "usage-event/1", "request_id": "r", "timestamp": "2026-11-20T12:00:00Z"}
+    assert payload(record | {member: "https://gw.example.com/log/1"}).faithful
+    kept = payload(record | {member: "https://gw.example.com/log?call=1"})
+    assert b"call=1" not in kept.text
+    assert not kept.faithful
+
+
 @given(
     st.sampled_from(CASES),
     st.lists(
@@ -393,3 +443,41 @@ def test_no_estimate_is_made_of_what_is_left_of_a_text() -> None:
 def test_an_event_whose_name_was_removed_stays_as_it_is() -> None:
     once = payload({"note": "event: not one word\ndata: {}\n\n"})
     assert json.loads(payload(json.loads(once.text)).text) == json.loads(once.text)
+
+
+# ------------------------------------------------------------------------------------------ what a stranger looked for
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("header_name", "header_value"), ("headerName", "headerValue"), ("k", "v"), ("name", "raw"), ("name", "content"),
+     ("key", "string_value"), ("Name", "Value")],
+)  # fmt: skip
+def test_a_pair_of_name_and_value_is_a_member_under_its_usual_names(name: str, value: str) -> None:
+    for said in ("api-key", "Authorization", "X-MS-CLIENT-PRINCIPAL", "client_assertion"):
+        record = {"headers": [{name: said, value: SECRET}], "else": {name: said, value: {"a": SECRET}}}
+        assert SECRET.encode() not in payload(record, "full").text
+    assert SECRET.encode() in payload({"else": {name: "weather", value: SECRET}}, "full").text
+
+
+@pytest.mark.parametrize("name", ["client_assertion", "authz", "X-MS-CLIENT-PRINCIPAL", "sasurl", "sasUri"])
+def test_these_names_are_of_secrets(name: str) -> None:
+    assert SECRET.encode() not in payload({name: SECRET}, "full").text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"X-Auth: {SECRET}",
+        f"GET / HTTP/1.1\r\nAuthorization:\r\n {SECRET}\r\nHost: x",
+        f"use ApiKey {SECRET}",
+        f"curl -u user:{SECRET} https://x",
+        f"curl --user 'user:{SECRET}' https://x",
+        f"https://login/?redirect=https%3A%2F%2Fx%3Fapi-key%3D{SECRET}",
+        f'<add key="ApiKey" value="{SECRET}"/>',
+        f'<wsse:Password Type="PasswordText">{SECRET}</wsse:Password>',
+        f"git clone https://{SECRET}@host/x",
+    ],
+)
+def test_these_texts_have_secrets(text: str) -> None:
+    assert SECRET.encode() not in payload({"note": text}, "full").text

@@ -72,10 +72,10 @@ def test_what_is_sent_again_is_the_record_that_it_was() -> None:
 
 
 def test_what_the_wrapper_said_is_said_again() -> None:
-    record = {name: value for name, value in usage_event().items() if name not in ("timestamp", "request_id")}
+    record = {name: value for name, value in usage_event(status="x").items() if name not in ("timestamp", "request_id")}
     redriven = REDRIVEN._replace(call_id="cloudevent:1", sent=NOON - timedelta(hours=1))
     [letter] = collect([RawEvent(_json(record), FIRST, redriven)], LONG_AGO, payloads="redacted").dead_letters
-    assert (letter.field, letter.call_id, letter.sent) == ("request_id", "cloudevent:1", NOON - timedelta(hours=1))
+    assert (letter.field, letter.call_id, letter.sent) == ("status", "cloudevent:1", NOON - timedelta(hours=1))
     assert (letter.origin, letter.position, letter.attempt) == (FIRST, 3, 1)
 
 

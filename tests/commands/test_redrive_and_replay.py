@@ -25,7 +25,7 @@ from models.origin import RawEvent
 from pipeline import ingest
 from services import Services
 from tests.queries.filled import environment
-from tests.support.events import NOON, raw_event, usage_event
+from tests.support.events import NOON, usage_event
 from tests.support.hub import watched
 from tests.support.ledger import sums_by_level
 
@@ -263,7 +263,11 @@ def test_replay_that_is_stopped_says_where_to_go_on(
         (["--from-sequence", "5"], "expected one --partition"),
         (["--partition", "7"], "--partition is '7': expected one of 0, 1 of the hub usage-events"),
         (["--partition", "0", "--from-sequence", "5", "--from", "2026-01-01T00:00:00Z"], "expected one of them"),
-        (["--from", "yesterday"], "not an RFC 3339 time"),
+        (["--from", "yesterday"], "--from is 'yesterday': expected an RFC 3339 time"),
+        (["--from", "2026-11-20T08:00:00Z", "--to", "2026-11-20T07:00:00Z"], "expected a time before --to"),
+        (["--partition", "0", "--from-sequence", "5", "--to-sequence", "4"], "expected at most --to-sequence"),
+        (["--sent", "2026-11-20T08:00:00Z"], "expected --file beside it"),
+        (["--file", "x", "--sent", "soon"], "--sent is 'soon'"),
         (["--file", "x", "--hub", "h"], "--file is read as a whole"),
         (["--file", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--hub", "nowhere"], "nowhere"),
@@ -274,44 +278,6 @@ def test_what_cannot_be_replayed(
 ) -> None:
     assert main(["replay", *words]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_replay_of_a_file(settings: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counted = [usage_event(request_id=f"r{number}") for number in range(600)]
-
-    async def live(app: Services) -> None:
-        await ingest([raw_event(each, sequence_number=at) for at, each in enumerate(counted[:300])], app)
-
-    with_app(live)
-    nameless = {"clientAppId": "a", "responseBody": {"usage": {"prompt_tokens": 1, "completion_tokens": 2}}}
-    bodies = [*counted, {"records": [counted[0], usage_event(request_id="in a wrapper")]}, nameless, {"some": "thing"}]
-    path = tmp_path / "my events (1).jsonl"
-    path.write_text("\n\n".join(map(json.dumps, bodies)) + "\nno json")
-    assert main(["replay", "--file", str(path)]) == 1
-    printed = capsys.readouterr().out
-    assert "line 1203 is left out: a record in it has no id of its own" in printed
-    told = figures(printed.strip().splitlines()[-1])
-    assert (told["received"], told["counted"], told["duplicate"], told["dead-lettered"]) == (604, 301, 301, 2)
-    assert totals()["calls"] == 601
-    assert main(["replay", "--file", str(path)]) == 1
-    told = figures(said(capsys))
-    assert (told["counted"], told["duplicate"], told["dead-lettered"]) == (0, 602, 2)
-    assert totals()["calls"] == 601
-    assert [(kept.letter.origin.hub, kept.letter.origin.sequence_number, kept.times_seen) for kept in letters()] == [
-        ("file:my_events__1_.jsonl", 1205, 2),
-        ("file:my_events__1_.jsonl", 1206, 2),
-    ]
-
-
-def test_the_time_of_a_file_is_when_it_was_changed_or_what_the_operator_says(
-    settings: dict[str, str], tmp_path: Path
-) -> None:
-    path = tmp_path / "events"
-    path.write_bytes(b"no json")
-    os.utime(path, (NOON.timestamp(), NOON.timestamp()))
-    main(["replay", "--file", str(path)])
-    main(["replay", "--file", str(path), "--sent", "2026-11-01T00:00:00Z"])
-    assert [kept.letter.origin.enqueued_time for kept in letters()] == [datetime(2026, 11, 1, tzinfo=UTC), NOON]
 
 
 # ------------------------------------------------------------------------------------------------------------- redrive
@@ -366,7 +332,8 @@ def test_redrive_of_some(settings: dict[str, str], hub: EventHubsEndpoint, capsy
         ([], "say which"),
         (["--id", "x"], "not the id of a dead letter"),
         (["--id", "h:0:1:2:3", "--all"], "--id stands alone"),
-        (["--from", "yesterday"], "not an RFC 3339 time"),
+        (["--from", "yesterday"], "--from is 'yesterday': expected an RFC 3339 time"),
+        (["--from", "2026-11-20T08:00:00Z", "--to", "2026-11-20T08:00:00Z"], "expected a time before --to"),
     ],
 )
 def test_what_cannot_be_redriven(
@@ -385,3 +352,23 @@ def test_a_hub_that_takes_nothing_is_a_fault(
     assert main(["redrive", "--all"]) == 1
     assert said(capsys) == "0 redriven, 0 not_redrivable, 0 not_found, 1 not_sent"
     assert len(letters()) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------- discard
+
+
+def test_discard_deletes_and_says_what(
+    settings: dict[str, str], hub: EventHubsEndpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(hub, b"no json", usage_event(status="x", request_id="r-1"))
+    collect_live(hub)
+    ids = [letter_id(kept.letter.origin, kept.letter.position) for kept in letters()]
+    assert main(["discard", "--id", ids[0], "--id", "x"]) == 2
+    assert len(letters()) == 2
+    assert main(["discard", *(word for each in ids for word in ("--id", each))]) == 0
+    printed = capsys.readouterr().out
+    assert "deleted (invalid_field, request_id r-1; " in printed
+    assert "deleted (not_json, request_id unknown; nothing of the record was kept)" in printed
+    assert letters() == []
+    assert main(["discard", "--id", ids[0]]) == 1
+    assert "not_found" in capsys.readouterr().out

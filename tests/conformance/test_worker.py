@@ -49,7 +49,7 @@ HTTP_FUNCTIONS = {
     "model_entry": ("GET PUT", "models/{deployment}", "FUNCTION"),
     "events": ("POST", "events", "FUNCTION"),
     "dead_letters": ("GET", "dead-letters", "FUNCTION"),
-    "dead_letter": ("GET", "dead-letters/{id}", "FUNCTION"),
+    "dead_letter": ("GET DELETE", "dead-letters/{id}", "FUNCTION"),
     "redrive": ("POST", "dead-letters/redrive", "FUNCTION"),
     "budgets": ("GET", "budgets", "FUNCTION"),
     "budget": ("GET PUT DELETE", "budgets/{id}", "FUNCTION"),
@@ -61,6 +61,8 @@ HTTP_FUNCTIONS = {
     "metrics": ("GET", "metrics", "FUNCTION"),
     "openapi": ("GET", "openapi.json", "FUNCTION"),
     "docs": ("GET", "docs", "FUNCTION"),
+    "dashboard": ("GET", "dashboard", "ANONYMOUS"),
+    "dashboard_file": ("GET", "dashboard/{file}", "ANONYMOUS"),
 }
 
 
@@ -315,7 +317,7 @@ def _events(*bodies: bytes) -> list[Event]:
         Event(
             body,
             sequence_number=FIRST_SEQUENCE_NUMBER + number,
-            enqueued=NOW,
+            enqueued=datetime.now(UTC),
             partition_key=f"key-{number}" if number % 2 else None,
             offset=str(4096 * number) if number else "-1",
         )

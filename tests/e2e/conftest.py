@@ -1,6 +1,7 @@
 """The local stack, started once for all tests of this folder: real processes, the real SDK, HTTP."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -17,8 +18,11 @@ from tests.policies.conftest import gateway as gateway
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     http, amqp, table, blob = find_free(4)
     settings = StackSettings(http, amqp, table, blob, tmp_path_factory.mktemp("e2e"), sample=False)
-    with running_stack(settings, Display(make_console())) as parts, Running(parts, settings.base_url) as running:
-        yield running
+    with ExitStack() as started:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("CALL_RETENTION_DAYS", "3650")  # some calls have fixed dates
+            parts = started.enter_context(running_stack(settings, Display(make_console())))
+        yield started.enter_context(Running(parts, settings.base_url))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ledger.dead_letters
+import ledger.letter_census
 import ledger.letter_rows
 from ledger.dead_letters import DeadLetters, LetterPurgeReport, Wanted
 from ledger.letter_rows import is_part, key_of
-from ledger.store import Store, TableStore
+from ledger.store import Refused, Row, Store, TableStore
 from local.azurite import Azurite
 from models.dead_letter import DeadLetter, Kept, Payload, letter_id, parse_letter_id
 from models.errors import StoreUnavailable
@@ -70,7 +71,7 @@ async def row_count(store: Store) -> int:
 
 
 @given(
-    hub=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}|file:[\w .-]{1,20}", fullmatch=True),
+    hub=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}|file:[A-Za-z0-9._-]{1,20}", fullmatch=True),
     partition=st.integers(0, 2000).map(str),
     sequence_number=st.integers(0, 10**18 - 1),
     time=st.integers(0, 2**52).map(lambda number: EPOCH + timedelta(microseconds=number)),
@@ -87,7 +88,19 @@ def test_an_id_says_the_delivery(hub: str, partition: str, sequence_number: int,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "a:b:c:d:e", "h:0:1:2", "h:0:-1:2:3", "h:0:1:2:x", ":0:1:2:3", "h:0:1:2:3:", "h:0:1:" + "9" * 18 + ":3"],
+    [
+        "",
+        "a",
+        "a:b:c:d:e",
+        "h:0:1:2",
+        "h:0:-1:2:3",
+        "h:0:1:2:x",
+        ":0:1:2:3",
+        "h:0:1:2:3:",
+        "h:0:1:" + "9" * 18 + ":3",
+        *(f"{256 * sign}:0:1:2:3" for sign in "é日%|/"),
+        "h:%:1:2:3",
+    ],
 )
 def test_what_is_no_id(text: str) -> None:
     with pytest.raises(ValueError, match="not the id"):
@@ -349,3 +362,48 @@ async def test_purges_at_once_do_not_fail(store: TableStore) -> None:
     assert sum(report.deleted for report in reports) >= 100
     await letters_in(store).purge(late)
     assert await row_count(store) == 0
+
+
+# ------------------------------------------------------------------------------------------- refused, counted, deleted
+
+
+async def test_a_read_that_the_service_refuses_holds_up_nothing(
+    store: TableStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(FaultyStore):
+        async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
+            if "|00000000000000000001|" in row_key:
+                raise Refused("400 KeyValueTooLarge")
+            return await super().get(partition_key, row_key, select)
+
+    await letters_in(store).set_aside([letter(0), letter(2)], NOON)
+    refusing = letters_in(Refusing(store, never))
+    assert await refusing.remove_counted([again(letter(number)) for number in range(3)], []) == 2
+    assert await row_count(store) == 0
+    assert "KeyValueTooLarge" in caplog.text
+
+
+async def test_a_census_counts_records_and_begins_with_the_newest(
+    store: TableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger.letter_census, "MAX_EXAMINED", 5)
+    letters = letters_in(store)
+    old = Origin("usage-events", "0", 1, NOON - timedelta(days=40))
+    await letters.set_aside([letter(number)._replace(origin=old, position=number) for number in range(9)], NOON)
+    assert (await letters.census(NOON)).records.total() == 5
+    later = NOON + timedelta(hours=1)
+    await letters.set_aside([letter(3, reason="not_json", records=7)], later)
+    census = await letters.census(NOON)
+    assert census.records["not_json"] == 7
+    assert census.newest["not_json"] == later
+    assert (await letters.census(NOON + timedelta(days=91))).records.total() == 0
+
+
+async def test_a_letter_can_be_deleted(store: TableStore) -> None:
+    letters = letters_in(store)
+    await letters.set_aside([letter(0, payload=payload(2_000_000)), letter(1)], NOON)
+    assert await letters.remove(id_of(letter(0)))
+    assert not await letters.remove(id_of(letter(0)))
+    assert await row_count(store) == 1
+    with pytest.raises(ValueError, match="id of a dead letter"):
+        await letters.remove("none")

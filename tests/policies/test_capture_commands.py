@@ -57,6 +57,8 @@ def test_what_is_put_is_what_the_files_say(asked: tuple[list[list[str]], list[di
     assert all(url.startswith("https://management.azure.com/an-id/") for url in urls)
     put = {url.partition("/an-id/")[2].partition("?")[0]: each for url, each in zip(urls, bodies, strict=True)}
     for name, path in FRAGMENTS.items():
+        if path.parent.name != "fragments":  # budgets have lines of their own (docs/budgets.md)
+            continue
         assert put[f"policyFragments/{name}"]["properties"] == {"format": "xml", "value": path.read_text()}
     assert put["apis/my-api/policies/policy"]["properties"]["value"] == EXAMPLES["mode-b"].read_text()
     logger = set(re.findall(r'logger-id="([^"]*)"', FRAGMENTS["usage-send"].read_text()))
