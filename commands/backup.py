@@ -28,13 +28,14 @@ MANIFEST: Final = "manifest.json"
 @dataclass(frozen=True, slots=True)
 class Header:
     """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
-    versions of the rows."""
+    versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any."""
 
     begun_utc: str
     tables: tuple[str, ...]
     oldest: int
     newest: int
     format: str = FORMAT
+    replay_from_utc: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from backlog import hubs_of
 from commands.backup import Backup, Part
 from commands.export import told
 from commands.progress import Progress
@@ -66,6 +67,10 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         print(f"{refused} of {len(wanted)} partitions refused")
     else:
         print(f"{told(wanted)}; each row is in the tables")
+        print("to add what was not counted when the export began:")
+        for hub in hubs_of(found).values():
+            since = header.replay_from_utc.get(hub)
+            print(f"    python -m commands replay --hub {hub}" + (f" --from {since}" if since else ""))
     return 1 if refused else 0
 
 
