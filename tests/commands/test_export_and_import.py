@@ -121,7 +121,7 @@ def test_what_comes_back_is_what_was_there_with_its_types(
     assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
     told = capsys.readouterr().out
     assert "usage app~200~2F~C3~A9|202611: refused" in told
-    assert "1 of " in told
+    assert " 1 refused, 0 not brought in" in told
     assert with_app(all_tables) == changed
 
 
@@ -172,14 +172,18 @@ def test_an_export_that_was_killed_is_gone_on_with(
     }
 
 
-@pytest.mark.parametrize("harm", ["cut", "other", "gone", "changed"])
-def test_a_damaged_file_is_found_before_anything_is_written(run: Run, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut", "other", "gone", "changed", "garbled"])
+def test_of_a_damaged_file_nothing_is_written_and_the_others_come_in(
+    run: Run, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run()
     with_app(fill)
     assert run("export", "--to", str(tmp_path / "e"), "--table", "usage") == 0
     [file, *_] = sorted((tmp_path / "e/usage").iterdir())
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-20])
+    elif harm == "garbled":
+        file.write_bytes(file.read_bytes()[:20] + b"\xff" * 60 + file.read_bytes()[80:])
     elif harm == "gone":
         file.unlink()
     else:
@@ -187,12 +191,20 @@ def test_a_damaged_file_is_found_before_anything_is_written(run: Run, tmp_path: 
         told = lines[:-1] if harm == "changed" else [*lines[:-1], lines[-1].replace(b'"calls":"', b'"calls":"9')]
         file.write_bytes(gzip.compress(b"".join(told)))
     part = next(part for part in Backup(tmp_path / "e").read()[1] if part.file.endswith(file.name))
-    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 2
+    capsys.readouterr()
+    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
+    told = capsys.readouterr().out
+    assert f"usage {part.partition}: not brought in" in told
+    assert " 0 refused, 1 not brought in" in told
 
     async def of_the_partition(found: Services) -> list[Row]:
         return [row async for row in found.stores["usage"].typed(part.partition, "", "~~")]
 
     assert with_app(of_the_partition) == []
+    others = {each.partition for each in Backup(tmp_path / "e").read()[1]} - {part.partition}
+    assert others
+    after = with_app(all_tables)["usage"]
+    assert {partition for partition, _ in after} == others
 
 
 async def test_an_import_that_was_killed_at_any_request_is_gone_on_with(azurite: Azurite, tmp_path: Path) -> None:
