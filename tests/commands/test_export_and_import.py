@@ -16,8 +16,9 @@ from commands.__main__ import main
 from commands.backup import Backup
 from commands.import_tables import bring
 from ledger.odata import load_row
+from ledger.retry import insist
 from ledger.snapshot import snapshot
-from ledger.store import Row, WholeStore
+from ledger.store import Row, WholeStore, Write
 from ledger.verify import verify
 from local.azurite import Azurite
 from pipeline import ingest
@@ -294,3 +295,42 @@ async def test_calls_that_are_counted_while_they_are_read_are_in_calls_and_sums_
         whole = await everything(first, "usage")
         calls = {key for key in whole if key[1].startswith("c|")}
         assert {(name, row["RowKey"]) for row in rows if row["RowKey"].startswith("c|")} <= calls
+
+
+@pytest.mark.parametrize(
+    ("own", "joined"),
+    [
+        ({"begun": "2026-08-22", "through": "2026-08-22"}, {"begun": "2026-08-22", "through": "2026-08-01"}),
+        ({"begun": "2026-07-01", "through": "2026-07-01"}, {"begun": "2026-08-02", "through": "2026-07-01"}),
+        ({"begun": "2026-08-22"}, {"begun": "2026-08-22"}),
+        ({"through": "2026-08-22"}, {"begun": "2026-08-22", "through": "2026-08-01"}),
+        ({"begun": "2026-08-02", "through": "2026-08-01"}, {"begun": "2026-08-02", "through": "2026-08-01"}),
+        ({}, {"begun": "2026-08-02", "through": "2026-08-01"}),
+    ],
+)
+def test_tables_in_which_the_purge_ran_take_an_export(
+    run: Run, tmp_path: Path, own: dict[str, str], joined: dict[str, str]
+) -> None:
+    """What either deleted is not counted again, and what either may have is purged."""
+    keys = {"PartitionKey": "purge", "RowKey": "calls"}
+
+    def noted(**days: str) -> Callable[[Services], Any]:
+        async def note(found: Services) -> None:
+            if days:
+                late = {"PartitionKey": "purge", "RowKey": f"late|{len(days)}"}
+                rows = [Write(keys | days), Write(late)]
+                await insist(lambda: found.stores["directory"].submit(rows))
+
+        return note
+
+    run()
+    with_app(fill)
+    with_app(noted(begun="2026-08-02", through="2026-08-01"))
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+    run(prefix="second")
+    with_app(noted(**own))
+    for _ in range(2):
+        assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
+        after = with_app(all_tables)["directory"]
+        assert {name: day for name, day in after["purge", "calls"].items() if name not in keys} == joined
+        assert ("purge", "late|2") in after
