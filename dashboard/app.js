@@ -73,7 +73,7 @@ async function showOverview(state, signal) {
     return found;
   });
   const month = state.range === "month" ? first.then(({ totals }) => totals) : first.then(() => thisMonth(state, signal));
-  for (const each of [limits, month]) each.catch(() => {}); // told where it is shown
+  for (const each of [filtered, centres, limits, month]) each.catch(() => {}); // told where it is shown
   const [whole] = await Promise.all([first, filtered]);
   const top = [heading(state, asked), status(series, signal), monthLine(state, month, signal)];
   const part = (title, promise, draw, classes = "") => {
