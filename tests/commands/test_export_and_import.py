@@ -194,9 +194,9 @@ def test_of_a_damaged_file_nothing_is_written_and_the_others_come_in(
     part = next(part for part in Backup(tmp_path / "e").read()[1] if part.file.endswith(file.name))
     capsys.readouterr()
     assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
-    told = capsys.readouterr().out
-    assert f"usage {part.partition}: not brought in" in told
-    assert " 0 refused, 1 not brought in" in told
+    output = capsys.readouterr().out
+    assert f"usage {part.partition}: not brought in" in output
+    assert " 0 refused, 1 not brought in" in output
 
     async def of_the_partition(found: Services) -> list[Row]:
         return [row async for row in found.stores["usage"].typed(part.partition, "", "~~")]
