@@ -3,21 +3,26 @@
 import argparse
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
+from operator import add
+from typing import Final, NamedTuple
 
 from commands.progress import Progress
 from ledger import dead_letters, directory, pending, registry, rows
 from ledger.directory import Directory
-from ledger.forget import Whom, forget_in
+from ledger.forget import Whom, forget_ahead, forget_in
 from ledger.forget_records import forget_halves, forget_letters
 from ledger.retry import insist
 from ledger.rows import hour_of, partition_keys
 from ledger.store import RowChanged, Write
+from models.call import Call
 from models.keys import escape_key
 from services import Services, now
 
 HELP = "delete an app's data, or a user's name and addresses; says what it would do, and does it with --yes"
 LOOKED_IN: Final = (rows.TABLE, directory.TABLE, pending.TABLE, dead_letters.TABLE, registry.APPS)
+
+MAX_PASSES: Final = 10
+"""Calls that are counted behind the place that is read are found by the next one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,36 +34,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
-    """Returns 1 if calls were counted meanwhile, so that something is left for another run."""
+    """Returns 1 if there is nothing of it, or if calls were counted meanwhile, so that something is left for another
+    run."""
     whom, write = Whom(arguments.app, arguments.user), arguments.yes
     if not whom.text:
         raise ValueError("the name is empty: expected that of an app or a user")
     await (found.schema.begin(now()) if write else found.schema.check())
-    calls = sums = entries = months = 0
-    left_over = False
+    total, left = _Pass(), True
+    with Progress("partitions") as bar:
+        for _ in range(MAX_PASSES if write else 1):
+            done = await _pass(found, whom, write, bar)
+            total = _Pass(*map(add, total, done))
+            left = write and (done.found > 0 or done.uncounted > 0)
+            if not left:
+                break
+    counts = (
+        f"{total.calls} calls, {total.letters} dead letters, {total.halves} halves of calls, {total.entries} entries"
+    )
+    nothing = not total.found and not total.partitions
+    if nothing:
+        print(f"nothing found of {whom.text!r}: {counts}")
+    elif write:
+        print(f"forgotten: {counts}")
+    else:
+        print(f"to forget: {counts}, {total.sums} sums; nothing is changed without --yes")
+    others = sorted(set(found.stores) - set(LOOKED_IN))
+    print(f"not looked in: {', '.join(others)}, exports, the hubs, logs and metrics (docs/data.md#forget)")
+    if left:
+        print(f"calls are being counted, and each of {MAX_PASSES} passes found some: stop the sender, and run it again")
+    return 1 if left or nothing else 0
+
+
+class _Pass(NamedTuple):
+    """What one pass over everything found. `sums` are of calls that are no longer kept, or all if nothing is written;
+    `uncounted` are partitions in which sums came meanwhile, `partitions` those of an app that has any."""
+
+    calls: int = 0
+    sums: int = 0
+    letters: int = 0
+    halves: int = 0
+    entries: int = 0
+    uncounted: int = 0
+    partitions: int = 0
+
+    @property
+    def found(self) -> int:
+        return self.calls + self.sums + self.letters + self.halves + self.entries
+
+
+async def _pass(found: Services, whom: Whom, write: bool, bar: Progress) -> _Pass:
+    calls = sums = uncounted = partitions = entries = 0
     # A new one, since the app's remembers from its start. Its answer holds for what is read after it.
     kept_since = await Directory(found.stores[directory.TABLE]).known_since()
-    with Progress("partitions") as bar:
-        async for partition, month in _partitions(found, whom):
-            done = await forget_in(found.usage, partition, whom, kept_since, write)
-            calls, sums, left_over = calls + done.calls, sums + done.sums, left_over or done.left_over
-            months += await _forget_month(found, whom, partition, month) if write else 0
-            bar.advance(f"{calls:,} calls, {partition}")
-    if write:  # counted before: what is left of them are sums of calls that came meanwhile
-        sums = 0
+    async for partition, month in _partitions(found, whom):
+        done = await forget_in(found.usage, partition, whom, kept_since, write)
+        calls, sums = calls + done.calls, sums + (done.old if write else done.sums)
+        uncounted, partitions = uncounted + done.left_over, partitions + (whom.app is not None)
+        if write:
+            await _forget_month(found, whom, partition, month)
+        bar.advance(f"{calls:,} calls, {partition}")
+
+    async def ahead(call: Call) -> bool:
+        if write:
+            await found.directory.enter([whom.without(call)])
+        return await forget_ahead(found.usage, found.directory.partition_of(call), call, whom, write)
+
     letters = await forget_letters(found.stores[dead_letters.TABLE], whom, write)
-    halves = await forget_halves(found.pending.store, whom, write)
+    halves = await forget_halves(found.pending.store, whom, write, ahead)
     if whom.app is not None and await found.apps.get(whom.app) is not None:
         entries = 1
         if write:
             await _delete(found, registry.APPS, "entries", escape_key(whom.app))
-    counts = f"{calls} calls, {letters} dead letters, {halves} halves of calls, {entries} entries"
-    print(f"forgotten: {counts}" if write else f"to forget: {counts}, {sums} sums; nothing is changed without --yes")
-    others = sorted(set(found.stores) - set(LOOKED_IN))
-    print(f"not looked in: {', '.join(others)}, exports, the hubs, logs and metrics (docs/data.md#forget)")
-    if left_over:
-        print("calls were counted meanwhile: run it again")
-    return 1 if left_over else 0
+    return _Pass(calls, sums, letters, halves, entries, uncounted, partitions)
 
 
 async def _partitions(found: Services, whom: Whom) -> AsyncIterator[tuple[str, str]]:
@@ -73,19 +120,18 @@ async def _partitions(found: Services, whom: Whom) -> AsyncIterator[tuple[str, s
                 yield partition, month
 
 
-async def _forget_month(found: Services, whom: Whom, partition: str, month: str) -> int:
+async def _forget_month(found: Services, whom: Whom, partition: str, month: str) -> None:
     """Take an app out of the list of a month of which nothing is left and nothing can come."""
     if whom.app is None:
-        return 0
+        return
     kept_since = await Directory(found.stores[directory.TABLE]).known_since()
     parts = (await found.directory.some_apps(month, [whom.app])).get(whom.app, 0)
     if month >= hour_of(kept_since)[:6]:
-        return 0
+        return
     for each in partition_keys(whom.app, month, parts):
         async for _ in found.usage.range(each, "", "~~", ["RowKey"]):
-            return 0
+            return
     await _delete(found, directory.TABLE, f"apps|{month}", escape_key(whom.app))
-    return 1
 
 
 async def _delete(found: Services, table: str, partition: str, row_key: str) -> None:

@@ -12,6 +12,7 @@ redelivered event from being counted again.
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from functools import partial
@@ -26,6 +27,7 @@ from ledger.rows import (
     aggregate_row_keys,
     call_entity,
     call_of,
+    call_row_key,
     dimensions_of,
     hour_of,
     sums_of,
@@ -87,11 +89,12 @@ class Whom:
 
 @dataclass(slots=True)
 class Forgotten:
-    """How many rows there were to change, or were changed. `left_over` is True if calls were counted meanwhile: another
-    run finds them."""
+    """How many rows there were to change, or were changed. `old` are sums of hours whose calls are no longer kept.
+    `left_over` is True if calls were counted meanwhile: another run finds them."""
 
     calls: int = 0
     sums: int = 0
+    old: int = 0
     left_over: bool = False
 
 
@@ -108,13 +111,28 @@ async def forget_in(store: Store, partition: str, whom: Whom, kept_since: dateti
                 chunk = []
     done.calls += await _restate(store, partition, chunk, whom, write)
     if write:
-        await _take_out_old(store, partition, whom, kept_since)
+        done.old = await _take_out_old(store, partition, whom, kept_since)
         for level in "hdm":
             await _delete_empty(store, partition, level)
     async for row in _sums(store, partition, "dhm", whom):
         done.sums += 1
         done.left_over |= write and any(sums_of(row.columns).values())
     return done
+
+
+async def forget_ahead(store: Store, partition: str, call: Call, whom: Whom, write: bool) -> bool:
+    """Keep a call of the app, which is not counted yet, from ever being: its row stands there as that of one that was
+    forgotten. Returns False if it has a row. Raises StoreError, StoreUnavailable."""
+    row_key = call_row_key(call)
+    if await insist(partial(store.get, partition, row_key)) is not None:
+        return False
+    if write:
+        entity = call_entity(whom.without(call), partition, row_key, WRITER, ()) | {FORGOTTEN: True}
+        with suppress(
+            RowExists
+        ):  # it was counted just now, or the answer to our own was lost: the next pass looks again
+            await insist(partial(store.submit, [Write(entity)]))
+    return True
 
 
 async def _restate(store: Store, partition: str, row_keys: Sequence[str], whom: Whom, write: bool) -> int:
@@ -161,7 +179,7 @@ async def _added(store: Store, partition: str, app: str, changes: Iterable[_Adde
     return writes
 
 
-async def _take_out_old(store: Store, partition: str, whom: Whom, kept_since: datetime) -> None:
+async def _take_out_old(store: Store, partition: str, whom: Whom, kept_since: datetime) -> int:
     oldest = hour_of(kept_since)
     hours: dict[str, list[str]] = defaultdict(list)
     async for row in _sums(store, partition, "h", whom):
@@ -171,6 +189,7 @@ async def _take_out_old(store: Store, partition: str, whom: Whom, kept_since: da
         for start in range(0, len(row_keys), MAX_ROWS):
             keys = row_keys[start : start + MAX_ROWS]
             await _bring_through(partial(_take_out, store, partition, keys, whom), partition)
+    return sum(map(len, hours.values()))
 
 
 async def _take_out(store: Store, partition: str, row_keys: Sequence[str], whom: Whom) -> None:

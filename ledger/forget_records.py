@@ -1,17 +1,18 @@
 """Take an app, or a user, out of what is kept beside the calls: dead letters, and the halves of calls that meet."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from ledger.forget import Whom
-from ledger.join import Known, known_of
+from ledger.join import Known, is_waiting, known_of
 from ledger.letter_rows import deletes_of, is_part, kept_of
 from ledger.odata import dump_row
 from ledger.pending import BUCKETS, WRITTEN_BY, call_row
 from ledger.retry import insist
 from ledger.store import Row, RowChanged, Store, Write
+from models.call import Call
 from models.half import Half
 from models.keys import unescape_key
 
@@ -48,16 +49,21 @@ async def _letters(store: Store) -> AsyncIterator[tuple[Row, list[Row]]]:
         yield main, parts
 
 
-async def forget_halves(store: Store, whom: Whom, write: bool) -> int:
+async def forget_halves(store: Store, whom: Whom, write: bool, ahead: Callable[[Call], Awaitable[bool]]) -> int:
     """Take it out of the halves of calls: of an app everything but where and what was counted, of a user its name and
     address. The rows stay until their retention ends, since late halves ask them whether their call was counted.
-    Returns how many there are. Raises StoreError, StoreUnavailable."""
+    `ahead` is told each call of an app that still waits, so that what comes later does not bring the app back, and says
+    whether that was new. Returns how many there are. Raises StoreError, StoreUnavailable."""
     found = 0
     for bucket in BUCKETS:
         async for row in store.range(bucket, "r|", "r|~"):
             before = known_of(row.columns)
             after = _without(before, whom)
+            # Before its half is emptied, so that after a fault the next run finds it again.
+            waiting = [half.call for half in before.halves.values() if half.call.app == whom.app and is_waiting(before)]
+            new = [await ahead(call) for call in waiting]
             if after == before:
+                found += any(new)
                 continue
             found += 1
             if write:

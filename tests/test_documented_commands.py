@@ -113,7 +113,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
 
 def _count(base_url: str, *apps: str) -> None:
     """Until a call of each of these apps is counted."""
-    events = [usage_event(app_id=app, timestamp=datetime.now(UTC).isoformat()) for app in apps]
+    events = [
+        usage_event(app_id=app, user_id="ann@example.com", timestamp=datetime.now(UTC).isoformat()) for app in apps
+    ]
     with urlopen(Request(f"{base_url}/api/events", json.dumps(events).encode())) as answer:
         assert json.load(answer)["accepted"] == len(apps)
     deadline = time.monotonic() + 60

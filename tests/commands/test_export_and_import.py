@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -55,11 +56,12 @@ async def fill(found: Services, calls: int = 12) -> None:
 @pytest.fixture
 def run(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command on tables of this test, which `prefix` names."""
+    own = uuid4().hex[:12]
 
     def of(*words: str, prefix: str = "first") -> int:
         for name, value in environment(azurite, GATEWAY_LOGS_HUB="gateway-logs").items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("TABLE_PREFIX", f"x{abs(hash((id(of), prefix))) % 10**12}{prefix}")
+        monkeypatch.setenv("TABLE_PREFIX", f"x{own}{prefix}")
         return main(list(words)) if words else 0
 
     return of
@@ -194,9 +196,9 @@ def test_of_a_damaged_file_nothing_is_written_and_the_others_come_in(
     part = next(part for part in Backup(tmp_path / "e").read()[1] if part.file.endswith(file.name))
     capsys.readouterr()
     assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
-    output = capsys.readouterr().out
-    assert f"usage {part.partition}: not brought in" in output
-    assert " 0 refused, 1 not brought in" in output
+    printed = capsys.readouterr().out
+    assert f"usage {part.partition}: not brought in" in printed
+    assert " 0 refused, 1 not brought in" in printed
 
     async def of_the_partition(found: Services) -> list[Row]:
         return [row async for row in found.stores["usage"].typed(part.partition, "", "~~")]

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+import commands.forget
 from commands.__main__ import main
 from ledger.directory import Directory
 from ledger.forget import Whom, forget_in
@@ -16,6 +17,7 @@ from ledger.forget_records import forget_halves, forget_letters
 from ledger.rows import sums_of
 from ledger.verify import verify
 from local.azurite import Azurite
+from models.call import Call
 from models.measures import Measures, total
 from pipeline import ingest, purge, settle
 from services import Services, build
@@ -79,7 +81,11 @@ async def run(found: Services, whom: Whom) -> None:
             done = await forget_in(found.usage, partition, whom, LONG_AGO, True)
             assert not done.left_over
     await forget_letters(found.stores["deadletters"], whom, True)
-    await forget_halves(found.stores["pending"], whom, True)
+
+    async def none(call: Call) -> bool:
+        return False
+
+    await forget_halves(found.stores["pending"], whom, True, none)
 
 
 async def test_an_app_is_gone_and_its_calls_are_not_counted_again(azurite: Azurite) -> None:
@@ -254,3 +260,101 @@ def test_the_command_says_what_it_would_do_and_does_it_with_yes(
     assert main(["forget", "--user", USER, "--yes"]) == 0
     assert USER not in repr(asyncio.run(read()))
     assert main(["forget", "--user", ""]) == 2
+    capsys.readouterr()
+    for words in (["--user", USER], ["--app", "nobody"], ["--user", "nobody", "--yes"], ["--app", "nobody", "--yes"]):
+        assert main(["forget", *words]) == 1
+        assert capsys.readouterr().out.startswith(f"nothing found of '{words[1]}': 0 calls")
+
+
+@pytest.fixture
+def settings(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """In the environment, as the command finds them."""
+    values = environment(azurite, AGGREGATE_DIMENSIONS=DIMENSIONS, GATEWAY_LOGS_HUB="logs")
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+def with_app(settings: dict[str, str], do: Callable[[Services], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        found = build(settings)
+        try:
+            return await do(found)
+        finally:
+            await found.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("passes", "status"), [(3, 0), (99, 1)])
+def test_calls_that_come_behind_the_place_that_is_read_are_found_by_the_next_pass(
+    settings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    passes: int,
+    status: int,
+) -> None:
+    """In each of the first passes a call is counted in a partition that was just read."""
+    with_app(settings, lambda found: count(found, records()))
+    real = forget_in
+    sent = 0
+
+    async def then_a_call(store: Any, partition: str, *rest: Any) -> Any:
+        nonlocal sent
+        done = await real(store, partition, *rest)
+        if partition.startswith(APP) and sent < passes:
+            sent += 1
+            more = usage_event(request_id=f"n-{sent}", app_id=APP, user_id=USER)
+            found = build(settings)
+            assert (await count(found, [more])).counted == 1
+            await found.close()
+        return done
+
+    monkeypatch.setattr(commands.forget, "forget_in", then_a_call)
+    assert main(["forget", "--user", USER, "--yes"]) == status
+    told = capsys.readouterr().out
+    assert ("run it again" in told) == (status == 1)
+    rows = with_app(settings, lambda found: everything(found, "usage"))
+    assert (USER in repr(rows)) == (status == 1)
+    assert sent == min(passes, commands.forget.MAX_PASSES)
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "told"])
+def test_a_log_that_comes_later_does_not_bring_an_app_back(
+    settings: dict[str, str], capsys: pytest.CaptureFixture[str], empty: bool
+) -> None:
+    """Of a call whose half waits, with something to forget in it and without."""
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(3)]
+    nothing = dict.fromkeys(("product_id", "subscription_id", "subscription_name", "api_id"), None) if empty else {}
+    waiting = [
+        usage_event(request_id=each, app_id=APP, usage=None, usage_source="gateway_log", **nothing) for each in ids
+    ]
+    assert with_app(settings, lambda found: count(found, waiting)).pending == 3
+    assert main(["forget", "--app", APP]) == 0
+    assert main(["forget", "--app", APP, "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2].startswith("forgotten: 0 calls, 0 dead letters, 3 halves of calls")
+    logs = [
+        {
+            "time": NOON.isoformat(),
+            "category": "GatewayLlmLogs",
+            "correlationId": each,
+            "properties": {"correlationId": each, "modelName": "gpt-4o", "promptTokens": 5, "completionTokens": 6,
+                           "totalTokens": 11, "sequenceNumber": 0},
+        }
+        for each in ids[:2]
+    ]  # fmt: skip
+
+    async def later(found: Services) -> Any:
+        report = await count(found, [{"records": logs}])
+        await settle(found, now=lambda: NOON + timedelta(hours=3))
+        await count(found, waiting)
+        return report
+
+    report = with_app(settings, later)
+    assert (report.received, report.counted, report.dead_lettered) == (2, 0, 0)
+    rows = with_app(settings, lambda found: everything(found, "usage"))
+    assert {key[1][0] for key in rows} == {"c"}
+    assert len(rows) == 3
+    assert all(row["forgotten"] for row in rows.values())
+    assert main(["forget", "--app", APP, "--yes"]) == 0
+    assert capsys.readouterr().out.startswith("forgotten: 0 calls, 0 dead letters, 0 halves of calls")
