@@ -71,7 +71,7 @@ class RetriedAlert(Answer):
     """What became of one."""
 
     id: str
-    status: Literal["pending", "not_failed", "not_found"]
+    status: Literal["pending", "not_failed", "not_found", "no_receiver"]
 
 
 class RetryAnswer(Answer):
