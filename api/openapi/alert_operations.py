@@ -33,6 +33,7 @@ class AlertAnswer(Answer):
     actual: Amount | None
     projected: Amount | None
     usual: Amount | None
+    partly_priced: bool
     state: State
     webhook: str | None
     format: Format | None

@@ -18,7 +18,7 @@ import alerts.deliver
 import alerts.send
 from alerts.deliver import LONGEST_WAIT, MAX_ATTEMPTS, DeliverReport, deliver, wait_after
 from alerts.send import Answer
-from budgets.entry import DELETED, BudgetEntry
+from budgets.entry import DELETED, read_budget
 from ledger.alerts import Alerts, Stored
 from models.alert import Alert
 from models.errors import StoreUnavailable
@@ -328,7 +328,7 @@ async def test_the_timer_that_purges_forgets_old_alerts(make: Build) -> None:
 
 
 async def enter(services: Services, webhook: str | None) -> None:
-    entry = BudgetEntry(period="day", unit="tokens", limit=1000, webhook=webhook)
+    entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
     await services.budgets.edit("b", lambda _: entry.model_dump(mode="json"), NOON)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import alerts.send
 from alerts.deliver import deliver
-from budgets.entry import BudgetEntry
+from budgets.entry import read_budget
 from models.caller import READ_ALL
 from services import Services
 from tests.alerts.receiver import Receiver, receiving
@@ -55,7 +55,7 @@ async def given_up(services: Services, number: int, webhook: str, **changes: Any
     """An alert that failed; gives its id."""
     each = alert(number, webhook=webhook, **changes)
     if each.budget is not None:
-        entry = BudgetEntry(period="day", unit="tokens", limit=1000, webhook=webhook)
+        entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
         await services.budgets.edit(each.budget, lambda _: entry.model_dump(mode="json"), NOON)
     await services.alerts.raise_once(each)
     while (stored := await services.alerts.get(each.id)) and stored.delivery.next_attempt is not None:
@@ -85,6 +85,7 @@ class TestList:
                 "actual": None,
                 "projected": None,
                 "usual": None,
+                "partly_priced": False,
                 "state": "pending",
                 "webhook": "https://hooks.example.com/…",
                 "format": "cloudevents",

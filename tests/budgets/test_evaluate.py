@@ -28,6 +28,8 @@ async def test_each_threshold_fires_once_and_says_what_it_saw(azurite: Azurite) 
         assert (await run(services, f"{DAY}T12:00")).raised == 1
         await used(services, 500, f"{DAY}T12:01")
         assert (await run(services, f"{DAY}T12:05")).raised == 2
+        of_one_run = [await services.alerts.get(f"budget/b/1/{DAY}/{threshold}") for threshold in (80, 100)]
+        assert [each and each.alert.webhook for each in of_one_run] == [None, "https://example.com/hook"]
         assert (await run(services, f"{DAY}T12:10")).raised == 0
         assert await raised(services) == [f"b/1/{DAY}/{threshold}" for threshold in (100, 50, 80)]
         stored = await services.alerts.get(f"budget/b/1/{DAY}/50")
