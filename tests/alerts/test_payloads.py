@@ -1,6 +1,7 @@
 """alerts.words and alerts.payloads: what receivers get; and nothing in a name becomes more than text."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -68,8 +69,8 @@ def test_a_cloud_event_says_all_of_a_budget() -> None:
             "id": "budget/search-month/3/2026-11-01/80",
             "kind": "budget",
             "raised": "2026-11-20T13:05:00Z",
-            "summary": "search with gpt-4o-2024-08-06 used 812.35 USD of 1,000.00 USD in the period from 2026-11-01 00:00 "
-            "to 2026-12-01 00:00 UTC; at its end 1,290.10 USD are likely.",
+            "summary": "search with gpt-4o-2024-08-06 used 812.35 USD of 1,000.00 USD in the period from "
+            "2026-11-01 00:00 to 2026-12-01 00:00 UTC; at its end 1,290.10 USD are likely.",
             "app": "search",
             "cost_center": None,
             "model": "gpt-4o-2024-08-06",
