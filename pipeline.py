@@ -215,6 +215,7 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
     counted = {id(call) for call in committed.counted}
     refused = {id(call) for call, _ in committed.refused}
     met = {id(meeting.verdict.call) for meeting in meetings}
+    duplicates = {id(call) for call in committed.duplicates}
     joined = sum(id(call) not in met for call in committed.corrected)
     duplicate = sum(id(call) not in met for call in committed.duplicates)
     pending = 0
@@ -222,7 +223,8 @@ def tally(meetings: Sequence[Meeting], committed: CommitReport) -> Tally:
         if meeting.refused is not None:  # each record is a dead letter
             continue
         once = id(meeting.verdict.call) in counted | refused
-        new = max(meeting.new - once, 0)
+        known = id(meeting.verdict.call) in duplicates and any(half.of_any_day for half in meeting.records)
+        new = 0 if known else max(meeting.new - once, 0)
         duplicate += len(meeting.records) - once - new
         if meeting.waits:
             pending += new

@@ -67,7 +67,8 @@ async def admitted(endpoint: str, request: Request) -> Request:
         raise QueryError("forbidden", "nobody may do this", None, 403)
     if need is Need.NOTHING:
         return request
-    return replace(request, allowed=await _allowed(require(need, request)))
+    caller = require(need, request)
+    return replace(request, allowed=await _allowed(caller), caller=None if caller.sees_all else caller.name)
 
 
 def require(need: Need, request: Request) -> Caller:

@@ -71,7 +71,7 @@ async def page(request: Request) -> Response:
     found = services.get()
     wanted = _wanted(parameters, request.allowed)
     limit = number(parameters, "limit", AlertsParameters.most("limit")) or AlertsParameters.default("limit")
-    cursors = Cursors(await found.directory.cursor_key(), "alerts", parameters, request.allowed)
+    cursors = Cursors(await found.directory.cursor_key(), "alerts", parameters, request.caller)
     cursor = single(parameters, "cursor")
     after = None if cursor is None else cursors.open(cursor).after[0]
     listed = await found.alerts.page(wanted, limit, after)

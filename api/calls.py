@@ -11,11 +11,12 @@ from asker import bounds_of
 from collectors.identity import call_id
 from ledger.rows import utc_text
 from models.errors import QueryError
+from queries.buckets import UTC_ZONE
 from queries.calls import calls_query, find, newest
 from queries.cursor import Cursors, Place
 from queries.explain import CALL_COLUMNS, explained, flat_call, shown
 from queries.parameters import CallParameters, CallsParameters
-from queries.present import CSV_TYPE, NDJSON_TYPE, as_ndjson, csv_text
+from queries.present import CSV_TYPE, NDJSON_TYPE, as_ndjson, attachment, csv_text
 from queries.question import app_of, exact_range, refuse_unknown, single
 from queries.read import in_time, refuse_purged
 
@@ -26,7 +27,7 @@ async def listed(request: Request) -> Response:
     found, now = services.get(), services.now()
     bounds = bounds_of(found)
     query = calls_query(request.parameters, now, bounds.max_call_days)
-    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters, request.allowed)
+    cursors = Cursors(await found.directory.cursor_key(), "calls", request.parameters, request.caller)
     if (cursor := single(request.parameters, "cursor")) is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
@@ -43,8 +44,9 @@ async def listed(request: Request) -> Response:
     more_headers = {NEXT_CURSOR: next_cursor} if next_cursor else {}
     rows = [shown(call) for call in calls]
     if wanted == "csv":
+        file = attachment("calls", query.start, query.end, UTC_ZONE)
         text = csv_text(CALL_COLUMNS, map(flat_call, rows), CALL_COLUMNS)
-        return Response(text, content_type=CSV_TYPE, more=more_headers)
+        return Response(text, content_type=CSV_TYPE, more=more_headers | file)
     if wanted == "ndjson":
         return Response(as_ndjson(rows), content_type=NDJSON_TYPE, more=more_headers)
     span = {"from": utc_text(query.start), "to": utc_text(query.end)}

@@ -51,7 +51,7 @@ async def _page(kind: Kind, request: Request) -> Response:
     parameters = plain_parameters(request.parameters)
     query = buckets_query(kind, parameters, now, found.settings.query_max_days)
     bound = {name: values for name, values in parameters.items() if name != "page"}
-    cursors = Cursors(await found.directory.cursor_key(), f"openai_{kind}", bound, request.allowed)
+    cursors = Cursors(await found.directory.cursor_key(), f"openai_{kind}", bound, request.caller)
     if (page := single(parameters, "page")) is not None:
         place = cursors.open(page, "page")
         query = replace(query, start=place.start, end=place.end)

@@ -19,7 +19,7 @@ from ledger.versions import Document, Version
 from models.errors import QueryError
 from prices.book import Candidate, PriceBook
 from prices.entry import PriceEntry, read_entry, stored_entry
-from prices.price import ASPECTS, KINDS, decimal_text, hour_text
+from prices.price import ASPECTS, KINDS, charges, decimal_text, hour_text
 from queries.parameters import EndParameters, PricesParameters
 from queries.pricing import Pricing
 from queries.question import UsageQuery, full_hour, one_of, refuse_unknown, single, time_range
@@ -119,13 +119,23 @@ async def _end(request: Request, name: str) -> Response:
 async def _missing(
     start: datetime, end: datetime, model: str | None, now: datetime, allowed: Collection[str] | None
 ) -> list[dict[str, Any]]:
-    """What was charged nothing for want of a price, by model, and by deployment where that is summed up."""
+    """What was charged nothing for want of a price, by model, and by deployment where that is summed up. The calls are
+    those that reported usage where there is no price, or one without a rate that they need."""
     groups = ("model", "deployment") if "deployment" in services.get().settings.dimensions else ("model",)
     filters = {} if model is None else {"model": frozenset([model])}
-    rows = (await answered(UsageQuery(start, end, "total", groups, filters), now, allowed)).rows
-    shown = (*groups, "calls", "unpriced_tokens", "unpriced_audio_seconds")
+    answer = await answered(UsageQuery(start, end, "total", groups, filters), now, allowed)
     return [
-        {name: row[name] for name in shown} for row in rows if row["unpriced_tokens"] or row["unpriced_audio_seconds"]
+        {
+            **{name: row[name] for name in groups},
+            "calls": sum(
+                counted.get("usage_reported", 0)
+                for price, counted in sums.items()
+                if any(charge.amount is None for charge in charges(counted, price))
+            ),
+            **{name: row[name] for name in ("unpriced_tokens", "unpriced_audio_seconds")},
+        }
+        for row, sums in zip(answer.rows, answer.sums, strict=True)
+        if row["unpriced_tokens"] or row["unpriced_audio_seconds"]
     ]
 
 

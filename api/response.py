@@ -18,7 +18,7 @@ COUNTED_AT = "X-Counted-At"
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request's query string, headers (names in lower case), body, parts of the path by name, and method; and the
-    apps that its caller may see (None: all), which api/access.py says."""
+    apps that its caller may see (None: all) and who it is (None: one who sees all), which api/access.py says."""
 
     parameters: Parameters
     headers: Mapping[str, str]
@@ -26,6 +26,7 @@ class Request:
     route: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     allowed: frozenset[str] | None = frozenset()
+    caller: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """GET /api/usage: token totals over a range, by time and dimension."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 import services
 from api.formats import wanted_format
@@ -16,7 +17,7 @@ from queries.cursor import Cursors, Place
 from queries.export import export
 from queries.focus import FOCUS_TYPE, as_focus, focus_parameters, refuse_unfit
 from queries.parameters import UsageParameters
-from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson, shown
+from queries.present import CSV_TYPE, JSON_TYPE, NDJSON_TYPE, as_csv, as_json, as_ndjson, attachment, shown
 from queries.question import Terms, UsageQuery, single, usage_query
 from queries.read import in_time
 
@@ -39,7 +40,7 @@ async def _answer(request: Request, wanted: str) -> Response:
         refuse_unfit(query)
     cursors, cursor = None, single(parameters, "cursor")
     if cursor is not None or query.limit is not None:
-        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters, request.allowed)
+        cursors = Cursors(await found.directory.cursor_key(), "usage", parameters, request.caller)
     if cursors is not None and cursor is not None:
         place = cursors.open(cursor)
         query = replace(query, start=place.start, end=place.end, after=place.after)
@@ -53,15 +54,24 @@ async def _answer(request: Request, wanted: str) -> Response:
         return _response(as_json(answer, next_cursor), JSON_TYPE, next_cursor, answer.counted_at)
     page = await export(query, lambda part: answered(part, now, request.allowed))
     next_cursor = sealed(page.next_position)
+    file = attachment("focus" if wanted == "focus" else "usage", query.start, query.end, query.zone)
     if wanted == "focus":
-        return _response(as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor)
+        return _response(
+            as_focus(page, await names(), settings.focus_provider_name), FOCUS_TYPE, next_cursor, more=file
+        )
     if wanted == "csv":
-        return _response(as_csv(page.query, page.rows), CSV_TYPE, next_cursor)
+        return _response(as_csv(page.query, page.rows), CSV_TYPE, next_cursor, more=file)
     return _response(as_ndjson(shown(page.query, page.rows)), NDJSON_TYPE, next_cursor)
 
 
-def _response(body: str, content_type: str, next_cursor: str | None, counted_at: datetime | None = None) -> Response:
-    more = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+def _response(
+    body: str,
+    content_type: str,
+    next_cursor: str | None,
+    counted_at: datetime | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    more = {**more, NEXT_CURSOR: next_cursor} if next_cursor else dict(more)
     if counted_at is not None:
         more[COUNTED_AT] = utc_text(counted_at)
     return Response(body, content_type=content_type, more=more)

@@ -12,6 +12,7 @@ places.py     the table of where usage stands in a response
 shapes.py     the table of what usage looks like; normalise.py: its one meaning, models.usage.Usage
 estimate.py   a call without usage -> with an estimate, if the setting is on; text.py: the table of where text stands
 letters.py    a record that cannot be counted -> its dead letter, with what redact.py leaves of it (secrets.py: none)
+record_names.py  by which names of members it tells what may stay
 redriven.py   what a dead letter that is sent again says of itself
 collect.py    all of it: events of one batch -> calls and dead letters
 """

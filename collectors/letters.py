@@ -12,7 +12,8 @@ from collectors.decode import Record
 from collectors.dialects import DIALECTS, Dialect, body_member, call_id_of, paths_of, secrets_of, texts_of
 from collectors.envelopes import Found, find_records
 from collectors.identity import Delivery
-from collectors.redact import IDENTIFIERS, Redaction, dump, has_placeholder
+from collectors.record_names import IDENTIFIERS
+from collectors.redact import Redaction, dump, has_placeholder
 from collectors.secrets import is_secret_value
 from models.call import Call
 from models.dead_letter import CONTENT_REMOVED, REJECTED_BY_STORE, DeadLetter, Payload, Payloads

@@ -13,35 +13,11 @@ from pydantic_core import to_json
 
 from collectors.cut import MARK, is_cut, mend
 from collectors.reading import loads
+from collectors.record_names import CONTENT, IDENTIFIERS, SAYS_NAME, SAYS_VALUE
 from collectors.secrets import REMOVED, is_secret_name, is_secret_value, without_secrets
 
 MAX_DOCUMENT_DEPTH: Final = 2
 """A response's body is a text in a record; that of a request inside one logged by Azure Monitor is one level deeper."""
-
-IDENTIFIERS: Final = frozenset(
-    {
-        "category", "deployment", "event", "finish_reason", "finishreason", "id", "method", "modality", "model",
-        "modelversion", "object", "role", "schema", "service_tier", "specversion", "status", "status_code",
-        "statuscode", "stop_reason", "stopreason", "stream", "type",
-    }
-)  # fmt: skip
-"""Names, in lower case, that are read in records and bodies of every kind, and whose values are words, not texts."""
-
-CONTENT: Final = frozenset(
-    {
-        "answer", "arguments", "artifacts", "audio", "b64_json", "chat_history", "citations", "completion",
-        "content", "contents", "context", "document", "documents", "embedding", "embeddings", "example", "examples",
-        "file_data", "files", "function_call", "functions", "generated_text", "generation", "generations", "image",
-        "image_url", "images", "input", "input_schema", "input_text", "inputs", "inputtext", "instruction",
-        "instructions", "json_schema", "logit_bias", "logprobs", "messages", "metadata", "output", "output_text",
-        "outputs", "outputtext", "parameters", "parts", "preamble", "prompt", "prompts", "query", "question",
-        "reasoning", "reasoning_content", "refusal", "requestmessages", "response_format", "responsemessages",
-        "segments", "stop", "stop_sequence", "stop_sequences", "suffix", "summary", "system", "system_instruction",
-        "systeminstruction", "text", "texts", "thinking", "tool_calls", "tools", "transcript", "user_prompt",
-        "words",
-    }
-)  # fmt: skip
-"""Names, in lower case, under which prompts and answers stand. Nothing below them is ever read for a count."""
 
 _WORD = re.compile(r"[A-Za-z0-9._:{}()/@%~+-]{1,128}", re.ASCII)
 _SHORT_TEXT = re.compile(r"[\w .,:;()/@&+'-]{1,64}")
@@ -64,19 +40,6 @@ _KEY = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z_$@][A-Za-z0-9_.$@:-]{0,63}", re.ASCII)
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]*){9}")
 _PLACEHOLDER = re.compile(r"…\((?:\d+ (?:characters|items|members)|number|secret)\)")
-_SAYS_NAME: Final = frozenset(
-    {
-        "field", "fieldname", "header", "headername", "k", "key", "keyname", "n", "name", "param", "parameter",
-        "parametername", "property", "propertyname",
-    }
-)  # fmt: skip
-_SAYS_VALUE: Final = frozenset(
-    {
-        "content", "data", "fieldvalue", "headervalue", "parametervalue", "propertyvalue", "raw", "rawvalue", "string",
-        "stringvalue", "text", "v", "val", "value", "values",
-    }
-)  # fmt: skip
-"""Members of an object that stands for one member: `{"name": "api-key", "value": …}`; in lower case, without `_`."""
 _REMOVED_NAME = re.compile(r"…(?:\(\d+ characters\) \d+)?")
 _STREAM = re.compile(r"(?:\A|[\r\n])(?:data|event):")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
@@ -136,11 +99,11 @@ class Redaction:
 
     def _object(self, value: dict[str, Any], parent: str, depth: int) -> dict[str, Any]:
         redacted: dict[str, Any] = {}
-        names_a_secret = any(_plain(name) in _SAYS_NAME and self._is_secret(said) for name, said in value.items())
+        names_a_secret = any(_plain(name) in SAYS_NAME and self._is_secret(said) for name, said in value.items())
         for name, member in value.items():
             if name == MARK:  # what a cut left of the text under the parent's name
                 redacted[name] = self.of(member, parent, depth)
-            elif names_a_secret and _plain(name) in _SAYS_VALUE:
+            elif names_a_secret and _plain(name) in SAYS_VALUE:
                 redacted[name] = _like(member, REMOVED)
             elif isinstance(member, str) and not _is_removed(member) and (path := self._is_path(parent, name)):
                 redacted[name] = self._path(member, path)

@@ -3,6 +3,7 @@
 FOLDER/files.ndjson     what the export is of; then a line for each file that is whole
 FOLDER/manifest.json    written at the end: without it the export is not finished
 FOLDER/{table}/*.ndjson.gz    one partition each, a row a line (ledger/odata.py), in the order of their keys
+FOLDER/.gitignore       of everything; .funcignore names the files, so that they are not deployed
 """
 
 import gzip
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,16 +27,21 @@ FILES: Final = "files.ndjson"
 MANIFEST: Final = "manifest.json"
 
 
+class Damaged(ValueError):
+    """A file is not what was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
-    versions of the rows."""
+    versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any."""
 
     begun_utc: str
     tables: tuple[str, ...]
     oldest: int
     newest: int
     format: str = FORMAT
+    replay_from_utc: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,8 +89,9 @@ class Backup:
         path = self.folder / FILES
         if path.exists():
             return self.read()
-        if any(self.folder.iterdir()):
+        if any(path.name != ".gitignore" for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} is not empty: expected a new folder, or an export that was not finished")
+        (self.folder / ".gitignore").write_text("*\n")  # whoever has the files has the data
         self._append(asdict(header))
         return header, []
 
@@ -125,7 +133,7 @@ class Backup:
         unfinished.replace(self.folder / MANIFEST)
 
     def rows(self, part: Part) -> Iterator[Entity]:
-        """The rows of a file. Raises ValueError where it is not what was written."""
+        """The rows of a file. Raises Damaged where it is not what was written."""
         content, digest = Content(), hashlib.sha256()
         path = self.folder / part.file
         last = ""
@@ -139,11 +147,11 @@ class Backup:
                     digest.update(line)
                     content.take(part.table, entity)
                     yield entity
-        except (EOFError, gzip.BadGzipFile, ValueError) as fault:
-            raise ValueError(f"{path} is damaged: {fault}") from fault
+        except (EOFError, FileNotFoundError, gzip.BadGzipFile, zlib.error, ValueError) as fault:
+            raise Damaged(f"{path} is damaged: {fault}") from fault
         content.sha256 = digest.hexdigest()
         if content != part.content:
-            raise ValueError(f"{path} is damaged: its rows, sums or SHA-256 are not those that {FILES} has of it")
+            raise Damaged(f"{path} is damaged: its rows, sums or SHA-256 are not those that {FILES} has of it")
 
     def _append(self, document: dict[str, Any]) -> None:
         with (self.folder / FILES).open("ab") as lines:

@@ -8,6 +8,7 @@ from typing import Final
 
 from commands.backup import Backup, Header, Part
 from commands.progress import Progress
+from commands.replay_from import replay_from
 from ledger import directory, progress, rows, schema
 from ledger.retry import insist
 from ledger.rows import utc_text
@@ -41,7 +42,12 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     backup = Backup(arguments.to)
     if backup.is_finished:
         raise ValueError(f"{arguments.to} holds a finished export: expected a new folder")
-    header, parts = backup.begin(Header(utc_text(now()), wanted, versions.oldest, versions.newest))
+    begun = now()
+    # Before the first row is read: what is counted by then is in the files.
+    since = await replay_from(found, begun)
+    header, parts = backup.begin(
+        Header(utc_text(begun), wanted, versions.oldest, versions.newest, replay_from_utc=since)
+    )
     if header.tables != wanted:
         raise ValueError(f"{arguments.to} holds an unfinished export of {', '.join(header.tables)}: expected the same")
     done = {(part.table, part.partition) for part in parts}

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from commands.backup import Backup, Part
+from backlog import hubs_of
+from commands.backup import Backup, Damaged, Part
 from commands.export import told
 from commands.progress import Progress
-from ledger import schema
+from ledger import directory, schema
+from ledger.directory import Directory
 from ledger.odata import dump_row
 from ledger.retry import insist
 from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, RowExists, WholeStore, Write
@@ -38,7 +40,8 @@ class Compared(NamedTuple):
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
-    """Returns 1 if a partition was refused. Raises ValueError for what is no finished export, or a damaged one."""
+    """Returns 1 if a partition was refused, or its file is damaged; the others are brought in all the same. Raises
+    ValueError for what is no finished export."""
     backup = Backup(arguments.folder)
     if not backup.is_finished:
         raise ValueError(f"{arguments.folder} holds no finished export: run `export --to` on it to its end")
@@ -51,29 +54,45 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     versions = await found.schema.note(now())
     if header.oldest < versions.oldest:
         await found.schema.note(now(), oldest=header.oldest)
+    # The directory comes last: it names no app whose rows are not there, but for those that were refused.
     wanted = [part for part in parts if part.table in (arguments.table or header.tables)]
-    refused = 0
+    wanted.sort(key=lambda part: part.table == directory.TABLE)
+    refused = damaged = 0
     with Progress("partitions", len(wanted)) as bar:
         for part in wanted:
-            compared = await bring(backup, part, found.stores[part.table])
+            try:
+                compared = await bring(backup, part, found.stores[part.table])
+            except Damaged as fault:
+                damaged += 1
+                print(f"{part.table} {part.partition}: not brought in, {fault}")
+                bar.advance(f"a damaged file, {part.partition}")
+                continue
             if compared.different:
                 refused += 1
                 print(f"{part.table} {part.partition}: refused, {len(compared.different)} rows are there and different")
                 for row_key in compared.different[:MAX_PRINTED]:
                     print(f"    {row_key}")
             bar.advance(f"{compared.missing:,} rows brought in, {compared.same:,} were there, {part.partition}")
-    if refused:
-        print(f"{refused} of {len(wanted)} partitions refused")
+    if refused or damaged:
+        print(f"of {len(wanted)} partitions {refused} refused, {damaged} not brought in since their files are damaged")
     else:
         print(f"{told(wanted)}; each row is in the tables")
-    return 1 if refused else 0
+        print("to add what was not counted when the export began:")
+        for hub in hubs_of(found).values():
+            since = header.replay_from_utc.get(hub)
+            print(f"    python -m commands replay --hub {hub}" + (f" --from {since}" if since else ""))
+    return 1 if refused or damaged else 0
 
 
 async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
     """Insert the rows of one file that the table does not have, if it has none that is different: a partition comes
-    in as a whole or not at all, since its sums belong to its calls. Raises ValueError for a damaged file, before
-    anything is written."""
+    in as a whole or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
     before = await _compare(backup, part, store)
+    if _is_purge(part) and before.different == [directory.PURGE[1]]:
+        for entity in backup.rows(part):
+            if entity["RowKey"] == directory.PURGE[1]:
+                await Directory(store).take_over_purge(entity)
+        before = before._replace(same=before.same + 1, different=[])
     if before.different or not before.missing:
         return before
     chunk: list[Entity] = []
@@ -91,9 +110,14 @@ async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
     if chunk:
         await _insert(store, chunk)
     after = await _compare(backup, part, store)
-    if after.different or after.missing:
+    if after.missing or (after.different and not _is_purge(part)):
         raise StoreUnavailable(f"{part.table} {part.partition} is being written: stop the app, and import again")
     return before
+
+
+def _is_purge(part: Part) -> bool:
+    """How far the purge is: the one row that an app writes to tables without any calls, and that two can share."""
+    return (part.table, part.partition) == (directory.TABLE, directory.PURGE[0])
 
 
 async def _insert(store: WholeStore, entities: list[Entity]) -> None:

@@ -68,7 +68,7 @@ param gatewayLogs string = 'none'
 @description('Make a new API Management service.')
 param createApiManagement bool = false
 
-@description('Name of the API Management service: of the new one, or of one that is there and has a system-assigned identity; empty with createApiManagement: made from the environment; empty without: none is connected.')
+@description('Name of the API Management service: of the new one, or of one that is there and has a system-assigned identity; empty with createApiManagement: made from the environment; empty without: none is connected. A gateway serves one environment; it refuses a second.')
 param apiManagementName string = ''
 
 @description('Resource group of the API Management service that is there; empty: the resource group of the collector.')
@@ -295,6 +295,29 @@ module apiManagement './app/api-management.bicep' = if (createApiManagement) {
   }
 }
 
+// From here on one after the other: the claim, the role, and what sends last.
+module gatewayClaim './app/gateway-claim.bicep' = if (connectsGateway) {
+  name: 'gateway-claim'
+  scope: resourceGroup(createApiManagement || empty(apiManagementResourceGroup) ? group.name : apiManagementResourceGroup)
+  params: {
+    apiManagementName: gatewayName
+    eventHubNamespaceName: eventHubs.outputs.name
+  }
+  dependsOn: [
+    apiManagement
+  ]
+}
+
+module gatewayRole './app/gateway-role.bicep' = if (connectsGateway) {
+  name: 'gateway-role'
+  scope: group
+  params: {
+    principalId: connectsGateway ? gatewayClaim.outputs.principalId : ''
+    eventHubNamespaceName: eventHubs.outputs.name
+    usageEventsHub: usageEventsHub
+  }
+}
+
 module gateway './app/gateway.bicep' = if (connectsGateway) {
   name: 'gateway'
   scope: resourceGroup(createApiManagement || empty(apiManagementResourceGroup) ? group.name : apiManagementResourceGroup)
@@ -310,19 +333,9 @@ module gateway './app/gateway.bicep' = if (connectsGateway) {
     entraAudience: entraAudience
   }
   dependsOn: [
-    apiManagement
     functionApp
+    gatewayRole
   ]
-}
-
-module gatewayRole './app/gateway-role.bicep' = if (connectsGateway) {
-  name: 'gateway-role'
-  scope: group
-  params: {
-    principalId: connectsGateway ? gateway.outputs.principalId : ''
-    eventHubNamespaceName: eventHubs.outputs.name
-    usageEventsHub: usageEventsHub
-  }
 }
 
 output AZURE_LOCATION string = location

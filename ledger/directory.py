@@ -135,6 +135,25 @@ class Directory:
         rows = self._store.range(PURGE[0], LATE, f"{LATE}~", ["RowKey"])
         return [date.fromisoformat(row.columns["RowKey"].removeprefix(LATE)) async for row in rows]
 
+    async def take_over_purge(self, columns: Mapping[str, object]) -> None:
+        """What another table's row says of its purge becomes true of this one too, whose rows are joined with its. A
+        call whose row either may have deleted is not counted again, so `begun` is the later. What either may still have
+        is to be deleted, so `through` is the earlier, or none. Raises StoreUnavailable."""
+
+        async def attempt() -> None:
+            row = await self._store.get(*PURGE)
+            both = [columns] if row is None else [columns, row.columns]
+            begun = max(str(each.get("begun") or each.get("through") or "") for each in both)
+            through = min(str(each.get("through") or "") for each in both)
+            joined: Entity = {"PartitionKey": PURGE[0], "RowKey": PURGE[1]}
+            joined |= {name: day for name, day in (("begun", begun), ("through", through)) if day}
+            if row is None or {name: row.columns.get(name) for name in joined} != joined:
+                await self._store.submit([Write(joined, row.etag if row else None)])
+
+        while True:
+            with suppress(RowExists, RowChanged):  # the purge ran meanwhile
+                return await insist(attempt, self._sleep)
+
     async def forget_late(self, day: date) -> None:
         """When its rows are deleted. Raises StoreUnavailable."""
         delete = Write({"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(day)}"}, "*", delete=True)

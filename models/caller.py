@@ -28,11 +28,13 @@ _SCOPE: Final = ("scp", f"{_CLAIMS}scope")
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`apps` are the caller's own, as the collector names them. `ids` are those under which it can be granted others:
-    of its object, its groups and its application, in lower case."""
+    of its object, its groups and its application, in lower case. `name` is the one of them that is its own and stays:
+    its object, else its application (else all of them)."""
 
     roles: frozenset[str] = frozenset()
     apps: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
+    name: str = ""
 
     @property
     def sees_all(self) -> bool:
@@ -74,5 +76,11 @@ def read_principal(header: str) -> Caller:
         return (claim.val.strip() for claim in principal.claims if claim.typ in names and claim.val.strip())
 
     apps = frozenset() if any(values(*_SCOPE)) else frozenset(values(*_APP))
-    ids = (*values(*_OBJECT, *_GROUP), *apps)
-    return Caller(frozenset(values(principal.role_typ or None, *_ROLE)), apps, frozenset(each.lower() for each in ids))
+    objects = frozenset(values(*_OBJECT))
+    ids = (*objects, *values(*_GROUP), *apps)
+    return Caller(
+        roles=frozenset(values(principal.role_typ or None, *_ROLE)),
+        apps=apps,
+        ids=frozenset(each.lower() for each in ids),
+        name=",".join(sorted(objects or apps or ids)).lower(),
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
 from models.call import Call
+from models.overlap import Overlap, overlap
 from models.usage import ESTIMATED_KINDS, MISSING_REASONS, TOKEN_KINDS, USAGE_STATES
 
 Measures = dict[str, int]
@@ -24,6 +25,7 @@ ODDITIES = (DISAGREEING_TOTALS, EXCEEDING_PARTS, CLAMPED)
 """Calls that are counted as they were told, although something in them cannot be right."""
 EXCESS_PROMPT_TOKENS = "excess_prompt_tokens"
 EXCESS_COMPLETION_TOKENS = "excess_completion_tokens"
+OVERLAPS: tuple[str, ...] = tuple(f"{name}_tokens" for name in Overlap._fields)
 
 MEASURES: tuple[str, ...] = (
     "calls",
@@ -36,6 +38,7 @@ MEASURES: tuple[str, ...] = (
     *ODDITIES,
     EXCESS_PROMPT_TOKENS,
     EXCESS_COMPLETION_TOKENS,
+    *OVERLAPS,
     *LATENCY_BUCKETS,
 )
 """Every name a sum can have: the counter columns of the aggregate rows."""
@@ -75,6 +78,8 @@ def measures_of(call: Call) -> Measures:
                 measures[EXCESS_PROMPT_TOKENS] = excess
             if excess := usage.excess_completion_tokens:
                 measures[EXCESS_COMPLETION_TOKENS] = excess
+            if usage.audio_prompt_tokens or usage.image_prompt_tokens:
+                measures.update((name, tokens) for name, tokens in zip(OVERLAPS, overlap(usage), strict=True) if tokens)
     if call.duration_ms is not None:
         measures[LATENCY_BUCKETS[bisect_left(LATENCY_BOUNDS_MS, call.duration_ms)]] = 1
     return measures

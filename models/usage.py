@@ -22,7 +22,8 @@ MISSING_REASONS: tuple[MissingReason, ...] = (
 class Usage(NamedTuple):
     """Token counts of one call. `None` means not reported, 0 means reported as zero.
 
-    `prompt_tokens` contains the cached, cache-write, audio and image prompt tokens; `completion_tokens` contains the
+    `prompt_tokens` contains the cached, cache-write, audio and image prompt tokens, which may be the same
+    ones: `cached_audio_prompt_tokens` are both cached and audio. `completion_tokens` contains the
     reasoning, audio, image and prediction tokens; `total_tokens` = prompt + completion. The parts are never added on
     top. `total_tokens_reported` is the provider's own total, kept only where it disagrees with `total_tokens`.
     `audio_seconds` is the duration a transcription is billed by, in seconds.
@@ -35,6 +36,8 @@ class Usage(NamedTuple):
     cache_write_prompt_tokens: int | None = None
     audio_prompt_tokens: int | None = None
     image_prompt_tokens: int | None = None
+    cached_audio_prompt_tokens: int | None = None
+    cached_image_prompt_tokens: int | None = None
     reasoning_tokens: int | None = None
     audio_completion_tokens: int | None = None
     image_completion_tokens: int | None = None
@@ -65,7 +68,7 @@ class Usage(NamedTuple):
 
     @property
     def excess_prompt_tokens(self) -> int:
-        """How much the parts of the prompt that are charged apart come to more than the prompt (prices/price.py)."""
+        """How much the parts of the prompt come to more than the prompt, as if none of them were the same tokens."""
         cached, audio = self.cached_prompt_tokens or 0, self.audio_prompt_tokens or 0
         parts = cached + (self.cache_write_prompt_tokens or 0) + audio + (self.image_prompt_tokens or 0)
         return max(0, parts - (self.prompt_tokens or 0))
@@ -89,6 +92,9 @@ class Usage(NamedTuple):
             for whole, parts in (
                 (prompt, (self.cached_prompt_tokens, self.cache_write_prompt_tokens)),
                 (prompt, (self.audio_prompt_tokens, self.image_prompt_tokens)),
+                (self.cached_prompt_tokens, (self.cached_audio_prompt_tokens, self.cached_image_prompt_tokens)),
+                (self.audio_prompt_tokens, (self.cached_audio_prompt_tokens,)),
+                (self.image_prompt_tokens, (self.cached_image_prompt_tokens,)),
                 (completion, (self.reasoning_tokens,)),
                 (completion, (self.audio_completion_tokens, self.image_completion_tokens)),
                 (completion, (self.accepted_prediction_tokens, self.rejected_prediction_tokens)),

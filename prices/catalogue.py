@@ -26,6 +26,8 @@ _RATES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "cache_write_prompt_tokens": ("cache_write_mtok", "cache_write_5m_mtok", "cache_text_write_mtok"),
         "audio_prompt_tokens": ("input_audio_mtok",),
         "image_prompt_tokens": ("input_image_mtok",),
+        "cached_audio_prompt_tokens": ("cache_audio_read_mtok",),
+        "cached_image_prompt_tokens": ("cache_image_read_mtok",),
         "completion_tokens": ("output_mtok", "output_text_mtok"),
         "audio_completion_tokens": ("output_audio_mtok",),
         "image_completion_tokens": ("output_image_mtok",),
@@ -100,7 +102,7 @@ def _periods(model: "ModelInfo", source: str) -> Iterator[Price]:
         # Without any rate it is free, or charged by what is not counted here: both are for the operator to say.
         if rates := _rates(listed[chosen].prices):
             aspects = _aspects(listed[chosen].prices, any(hourly[chosen + 1 :]))
-            yield Price(source, MappingProxyType(rates), begin, end, aspects)
+            yield Price(source, MappingProxyType(rates), begin, end, aspects, is_list=True)
 
 
 def _start(price: "ConditionalPrice") -> datetime | None:

@@ -21,8 +21,8 @@ _DECIMAL: Final = re.compile(rf"[0-9]{{1,10}}(\.[0-9]{{1,{MAX_PLACES}}})?")
 _EXPECTED: Final = {
     "model": "the name of a model, of at most 256 characters, in which one * may stand for any text",
     "scope": f"an object with any of {', '.join(SCOPES)} and the value of each as text",
-    "valid_from": "a full hour in RFC 3339, such as 2026-11-01T00:00:00Z, or null for always",
-    "valid_to": "a full hour in RFC 3339 after valid_from, such as 2026-12-01T00:00:00Z, or null for no end",
+    "valid_from": "a full hour of UTC in RFC 3339, such as 2026-11-01T00:00:00Z, or null for always",
+    "valid_to": "a full hour of UTC in RFC 3339 after valid_from, such as 2026-12-01T00:00:00Z, or null for no end",
     "currency": "USD",
     "per_million": f"an object with at least one of {', '.join(KINDS)}, and with a part of "
     f"{' or '.join(PARTS)} that whole too",

@@ -1,8 +1,8 @@
 """A dated price, and what sums of tokens cost at it.
 
 All rates are US dollars per million of a kind, as decimals. Cost is linear in the sums: any partition of calls costs
-together what the whole does, to the last digit. That holds because what is not linear, parts that exceed their whole,
-is settled call by call when calls are counted (`excess_prompt_tokens` in models/measures.py).
+together what the whole does, to the last digit. That holds because what is not linear, parts that exceed their whole
+or overlap, is settled call by call when calls are counted (models/overlap.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,8 @@ from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from models.measures import AUDIO_MICROSECONDS, EXCESS_COMPLETION_TOKENS, EXCESS_PROMPT_TOKENS
+from models.measures import AUDIO_MICROSECONDS, EXCESS_COMPLETION_TOKENS, EXCESS_PROMPT_TOKENS, OVERLAPS
+from models.overlap import Overlap
 
 AUDIO_SECONDS: Final = "audio_seconds"
 PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -22,6 +23,8 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "cache_write_prompt_tokens",
             "audio_prompt_tokens",
             "image_prompt_tokens",
+            "cached_audio_prompt_tokens",
+            "cached_image_prompt_tokens",
         ),
         "completion_tokens": ("audio_completion_tokens", "image_completion_tokens"),
     }
@@ -49,7 +52,8 @@ class Price:
 
     It applies to calls with `valid_from` <= time < `valid_to`, both on full hours in UTC; None is without end. `source`
     says where it is from. `approximations` names what the true price depends on besides (ASPECTS), so that it is near
-    but not exact.
+    but not exact. `is_list`: from a list, which may lack a rate for a kind that the provider charges apart; what the
+    operator entered is what is meant.
     """
 
     source: str
@@ -57,6 +61,7 @@ class Price:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     approximations: tuple[str, ...] = ()
+    is_list: bool = False
     first_hour: str = field(init=False)
     end_hour: str = field(init=False)
 
@@ -69,14 +74,21 @@ class Price:
         return self.first_hour <= hour < self.end_hour
 
     def rate(self, kind: str) -> Decimal | None:
-        """The rate of a kind: a part without one is charged as its whole."""
+        """The rate of a kind: a part without one is charged as what it is besides, in the end as its whole."""
         found = self.per_million.get(kind)
         if found is None and kind == TOTAL and "completion_tokens" not in self.per_million:
             return self.per_million.get("prompt_tokens")
-        return self.per_million.get(_WHOLE[kind]) if found is None and kind in _WHOLE else found
+        for name in _CHARGED_AS.get(kind, ()) if found is None else ():
+            if (found := self.per_million.get(name)) is not None:
+                break
+        return found
 
 
-_WHOLE: Final = {part: whole for whole, parts in PARTS.items() for part in parts}
+_CHARGED_AS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{part: (whole,) for whole, parts in PARTS.items() for part in parts},
+    "cached_audio_prompt_tokens": ("cached_prompt_tokens", "audio_prompt_tokens", "prompt_tokens"),
+    "cached_image_prompt_tokens": ("cached_prompt_tokens", "image_prompt_tokens", "prompt_tokens"),
+}
 
 ASPECTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -84,9 +96,11 @@ ASPECTS: Final[Mapping[str, str]] = MappingProxyType(
         "time_of_day": "another rate applies at some hours of the day; the rate outside of them is charged",
         "reasoning": "reasoning has a rate of its own; it is charged as completion",
         "requests": "each request costs a fee, which is left out",
+        "text_rate": "audio or images, for which the list has no rate, are charged at that of text",
     }
 )
-"""What a catalogue price can depend on that sums do not tell."""
+"""What a catalogue price can depend on that sums do not tell, or it does not."""
+_OF_NO_TEXT: Final = frozenset(part for parts in PARTS.values() for part in parts if "audio" in part or "image" in part)
 
 
 def hour_text(time: datetime) -> str:
@@ -94,26 +108,34 @@ def hour_text(time: datetime) -> str:
     return f"{time:%Y%m%d%H}"
 
 
-CACHE_KINDS: Final = ("cached_prompt_tokens", "cache_write_prompt_tokens")
+_UNCACHED: Final = {
+    "cached_prompt_tokens": "prompt_tokens",
+    "cache_write_prompt_tokens": "prompt_tokens",
+    "cached_audio_prompt_tokens": "audio_prompt_tokens",
+    "cached_image_prompt_tokens": "image_prompt_tokens",
+}
+CACHE_KINDS: Final = tuple(_UNCACHED)
 """The parts of a prompt that a cache makes cheaper, or dearer."""
 
 
 class Charge(NamedTuple):
-    """`quantity` tokens (or microseconds of audio) of one kind at `rate` per million; without a rate, no amount."""
+    """`quantity` tokens (or microseconds of audio) of one kind at `rate` per million; without a rate, no amount.
+    `approximations` are those of the price, and of its use for this kind."""
 
     kind: str
     quantity: int
     rate: Decimal | None
     amount: Decimal | None
+    approximations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What usage costs in US dollars. `amount` is None where nothing of it has a price, which is not the same as 0.
 
-    `approximate` is the share of `amount` that comes of prices with approximations. What no price covers is in
+    `approximate` is the share of `amount` that is near but not exact. What no price covers is in
     `unpriced_tokens` and `unpriced_audio_microseconds`. `cache_savings` is by how much more the same tokens would have
-    cost without a cache, at the rate of the prompt: what reading from it saved, less what writing to it cost more.
+    cost without a cache, as what they are besides: what reading from it saved, less what writing to it cost more.
     """
 
     amount: Decimal | None = Decimal(0)
@@ -127,10 +149,21 @@ def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
     """What sums are charged for, kind by kind. Together the tokens are those that were reported, each once: what was
     cached is not charged as prompt again. Kinds without tokens are left out. `total_tokens` are those of totals that
     were reported without their parts, which say how many but not of which kind."""
+    overlaps = Overlap(*[sums.get(name, 0) for name in OVERLAPS])
+    apart = {
+        "cached_prompt_tokens": -overlaps.charged_cached_audio - overlaps.charged_cached_image,
+        "audio_prompt_tokens": -overlaps.overlapping_audio,
+        "image_prompt_tokens": -overlaps.overlapping_image,
+    }
+    both = {
+        "cached_audio_prompt_tokens": overlaps.charged_cached_audio,
+        "cached_image_prompt_tokens": overlaps.charged_cached_image,
+    }
     for whole, parts in PARTS.items():
         rest = sums.get(whole, 0) + sums.get(_EXCESS[whole], 0)
+        rest -= overlaps.overlapping_excess if whole == "prompt_tokens" else 0
         for part in parts:
-            quantity = sums.get(part, 0)
+            quantity = both[part] if part in both else sums.get(part, 0) + apart.get(part, 0)
             rest -= quantity
             if quantity:
                 yield _charge(part, quantity, price, -6)
@@ -145,7 +178,10 @@ def charges(sums: Mapping[str, int], price: Price | None) -> Iterator[Charge]:
 def _charge(kind: str, quantity: int, price: Price | None, scale: int) -> Charge:
     rate = price.rate(kind) if price else None
     amount = None if rate is None else EXACT.multiply(Decimal(quantity), rate).scaleb(scale, EXACT)
-    return Charge(kind, quantity, rate, amount)
+    near = () if price is None or rate is None else price.approximations
+    if price and rate is not None and price.is_list and kind in _OF_NO_TEXT and kind not in price.per_million:
+        near = (*near, "text_rate")
+    return Charge(kind, quantity, rate, amount, near)
 
 
 def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
@@ -158,7 +194,7 @@ def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
             if charge.amount is not None:
                 priced = True
                 amount = EXACT.add(amount, charge.amount)
-                if price and price.approximations:
+                if charge.approximations:
                     approximate = EXACT.add(approximate, charge.amount)
                 if price and charge.kind in CACHE_KINDS:
                     savings = EXACT.add(savings, _saved(charge, price))
@@ -170,11 +206,11 @@ def cost(by_price: Mapping[Price | None, Mapping[str, int]]) -> Cost:
 
 
 def _saved(charge: Charge, price: Price) -> Decimal:
-    """What a part of the prompt would have cost more as the rest of it; 0 where the rest has no rate."""
-    whole = price.rate("prompt_tokens")
-    if whole is None or charge.rate is None:
+    """What a part of the prompt would have cost more without the cache; 0 where that has no rate."""
+    uncached = price.rate(_UNCACHED[charge.kind])
+    if uncached is None or charge.rate is None:
         return Decimal(0)
-    return EXACT.multiply(Decimal(charge.quantity), EXACT.subtract(whole, charge.rate)).scaleb(-6, EXACT)
+    return EXACT.multiply(Decimal(charge.quantity), EXACT.subtract(uncached, charge.rate)).scaleb(-6, EXACT)
 
 
 def decimal_text(amount: Decimal) -> str:

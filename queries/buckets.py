@@ -25,7 +25,11 @@ DAY: Final = timedelta(days=1)
 
 @lru_cache(maxsize=1)
 def _names() -> frozenset[str]:
-    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split()) - _OF_MACHINES
+
+
+_OF_MACHINES: Final = frozenset({"Factory", "localtime", "posixrules"})
+"""Names that stand for what a machine was or was not set to, and for no place."""
 
 
 def zone_named(name: str) -> ZoneInfo:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from models.errors import QueryError
@@ -57,8 +57,17 @@ def compared(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any
 
 
 def change(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """By how much each figure grew; null where one of the two is not known."""
-    return {name: _difference(value, before[name]) for name, value in now.items()}
+    """By how much each figure grew; null where one of the two is not known. That of a cost is not known either where
+    there is usage without a price: it would tell what has a price from what has none, not how much more it costs."""
+    unpriced = any(each.get(name) for each in (now, before) for name in _UNPRICED)
+    return {
+        name: None if unpriced and name in _OF_PRICES else _difference(value, before[name])
+        for name, value in now.items()
+    }
+
+
+_UNPRICED: Final = ("unpriced_tokens", "unpriced_audio_seconds")
+_OF_PRICES: Final = ("cost", "cache_savings")
 
 
 def _difference(now: Any, before: Any) -> Any:

@@ -2,14 +2,13 @@
 
 A cursor is no permission: it holds the range and the position of the last row, and every other part of the question
 comes with the request, which is judged as any other. It is bound to its question by a digest, and signed, so that it
-can be used neither with another question nor for another caller's apps.
+can be used neither with another question nor by another caller. What this one may see is found out for every page.
 """
 
 import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -30,13 +29,12 @@ class Place(NamedTuple):
 
 
 class Cursors:
-    """The cursors of one question. `allowed` are the apps its caller may see, None for all."""
+    """The cursors of one question. `caller` is who asks it, None for anybody who sees all apps."""
 
-    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, allowed: Collection[str] | None):
+    def __init__(self, key: bytes, endpoint: str, parameters: Parameters, caller: str | None):
         bound = sorted((name, list(values)) for name, values in parameters.items() if name not in UNBOUND)
-        apps = None if allowed is None else sorted(allowed)
         self._key = key
-        self._question = hashlib.sha256(json.dumps([endpoint, bound, apps]).encode()).hexdigest()[:32]
+        self._question = hashlib.sha256(json.dumps([endpoint, bound, caller]).encode()).hexdigest()[:32]
 
     def seal(self, place: Place) -> str:
         """The cursor for the page after `place`."""

@@ -12,7 +12,8 @@ from queries.question import START, UsageQuery
 Ask = Callable[[UsageQuery], Awaitable[Answer]]
 
 _FIRST_BUCKETS: Final[Mapping[Granularity, int]] = {"hour": 24, "day": 7, "month": 1, "total": 1}
-_TOO_MUCH: Final = ("too_many_rows", "too_much_to_read")
+_TOO_MUCH: Final = ("too_many_rows", "too_much_to_read", "zone_not_aggregated", "dimension_not_aggregated")
+"""What a shorter part of the range is not refused for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def _in_parts(query: UsageQuery, limit: int, ask: Ask) -> Page:
     starts = bucket_starts(query.start, query.end, query.granularity, query.zone)
     first = 0 if query.after is None else int(query.after[1])
     after = query.after and _moved(query.after, -first)
-    buckets = _FIRST_BUCKETS[query.granularity]
+    buckets, most = _FIRST_BUCKETS[query.granularity], len(starts)
     rows, sums = list[Mapping[str, Any]](), list[Sums]()
     while first < len(starts) and len(rows) < limit:
         last = first + buckets
@@ -51,13 +52,14 @@ async def _in_parts(query: UsageQuery, limit: int, ask: Ask) -> Page:
         except QueryError as error:
             if error.code not in _TOO_MUCH or buckets == 1:
                 raise
+            most = max(1, buckets // 2)  # a part that is refused has been read in vain
             buckets = max(1, buckets // 4)
             continue
         rows += answer.rows
         sums += answer.sums
         if answer.next_position is not None:
             return Page(query, rows, sums, _moved(answer.next_position, first))
-        first, after, buckets = last, None, buckets * 2
+        first, after, buckets = last, None, min(buckets * 2, most)
     if first >= len(starts):
         return Page(query, rows, sums, None)
     group = [rows[-1][name] for name in query.group_by]

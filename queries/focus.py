@@ -82,6 +82,8 @@ _METERS: Final[Mapping[str, str]] = {
     "cache_write_prompt_tokens": "Prompt tokens, written to the cache",
     "audio_prompt_tokens": "Prompt tokens, audio",
     "image_prompt_tokens": "Prompt tokens, image",
+    "cached_audio_prompt_tokens": "Prompt tokens, cached audio",
+    "cached_image_prompt_tokens": "Prompt tokens, cached image",
     "completion_tokens": "Completion tokens",
     "audio_completion_tokens": "Completion tokens, audio",
     "image_completion_tokens": "Completion tokens, image",
@@ -141,7 +143,7 @@ def _merged(sums: Sums) -> Iterable[tuple[Charge, Price | None]]:
     for price, counted in sums.items():
         for charge in charges(counted, price):
             priced = None if charge.rate is None else price
-            key = charge.kind, charge.rate, priced and (priced.source, priced.approximations)
+            key = charge.kind, charge.rate, charge.approximations, priced and priced.source
             before, _ = found.get(key, (None, None))
             if before is not None:
                 more = None if charge.amount is None else EXACT.add(charge.amount, before.amount or 0)
@@ -189,7 +191,7 @@ def _account(app: str, names: Names) -> dict[str, str | None]:
     center = names.cost_centers.get(app)
     return {
         "SubAccountId": app,
-        "SubAccountName": names.display_names.get(app),
+        "SubAccountName": names.display_names.get(app, app),
         "Tags": None if center is None else _json({"cost_center": center}),
     }
 
@@ -218,7 +220,7 @@ def _charged(model: str | None, charge: Charge, price: Price | None) -> dict[str
         "x_Model": model,
         "x_TokenType": charge.kind,
         "x_PriceSource": None if price is None else price.source,
-        "x_Approximations": None if price is None else ", ".join(price.approximations) or None,
+        "x_Approximations": ", ".join(charge.approximations) or None,
     }
 
 

@@ -72,9 +72,18 @@ def _range(default: str, how: str) -> dict[str, Parameter]:
     }
 
 
-def _filter(name: str, kind: Any = str) -> Parameter:
+CLOSED: Final[dict[str, Any]] = {
+    "stream": Literal["true", "false"],
+    "usage_state": UsageState,
+    "missing_reason": MissingReason,
+    "status": Annotated[str, Field(pattern="^[1-9][0-9]{2}$")],
+}
+"""Filters whose values are few: another would find nothing, and a zero would be taken for an answer."""
+
+
+def _filter(name: str) -> Parameter:
     text = f"Only what has this {name}; given several times, any of them."
-    return parameter(list[kind], text, min_length=1, max_length=MAX_FILTER_VALUES)
+    return parameter(list[CLOSED.get(name, str)], text, min_length=1, max_length=MAX_FILTER_VALUES)  # type: ignore[misc]
 
 
 _WIDENED: Final = "widened to full hours"
@@ -127,10 +136,7 @@ CallsParameters = parameters_of(
         "format": parameter(
             Literal["json", "ndjson", "csv"], "Goes before the header Accept. Default: by that, else json."
         ),
-        **{
-            name: _filter(name, {"usage_state": UsageState, "missing_reason": MissingReason}.get(name, str))
-            for name in CALL_FILTERS
-        },
+        **{name: _filter(name) for name in CALL_FILTERS},
     },
 )
 

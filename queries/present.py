@@ -4,17 +4,26 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from queries.answer import FIGURES, Answer, flat
 from queries.buckets import zone_text
 from queries.compare import change
-from queries.question import START, UsageQuery
+from queries.question import RESOLUTION, START, UsageQuery
 from queries.spans import source_of
 
 CSV_TYPE: Final = "text/csv; charset=utf-8"
 JSON_TYPE: Final = "application/json"
 NDJSON_TYPE: Final = "application/x-ndjson"
+
+
+def attachment(name: str, start: datetime, end: datetime, zone: ZoneInfo) -> dict[str, str]:
+    """The header with which a browser keeps CSV as a file: this name, and the first and last day of the range."""
+    last = max(start, end - RESOLUTION)
+    days = "_".join(dict.fromkeys(f"{edge.astimezone(zone):%Y-%m-%d}" for edge in (start, last)))
+    return {"Content-Disposition": f'attachment; filename="{name}_{days}.csv"'}
 
 
 def as_json(answer: Answer, next_cursor: str | None = None) -> str:

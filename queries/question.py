@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from math import ceil
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 from models.call import DIMENSIONS
 from models.errors import QueryError
 from models.event import parse_rfc3339
 from models.keys import MAX_ESCAPED_LENGTH, escape_key
-from models.usage import MISSING_REASONS, USAGE_STATES
 from queries.buckets import GRANULARITIES, UTC_ZONE, Granularity, hour_before, zone_named
-from queries.parameters import GROUPS, MAX_FILTER_VALUES, UsageParameters
+from queries.parameters import CLOSED, GROUPS, MAX_FILTER_VALUES, UsageParameters
 
 Word = TypeVar("Word", bound=str)
 Parameters = Mapping[str, Sequence[str]]
@@ -214,27 +213,26 @@ def _filter(parameters: Parameters, name: str) -> frozenset[str]:
         raise QueryError("invalid_parameter", f"{name} is empty, expected a value", name)
     if len(values) > MAX_FILTER_VALUES:
         raise QueryError("invalid_parameter", f"{name} has {len(values)} values, the most is {MAX_FILTER_VALUES}", name)
-    odd = next((value for value in values if not _KNOWN.get(name, _ANYTHING).fullmatch(value)), None)
+    odd = next((value for value in values if not _is_known(name, value)), None)
     if odd is not None:
-        raise QueryError("invalid_parameter", f"{name} is {odd!r:.60}, expected {_EXPECTED[name]}", name)
+        raise QueryError("invalid_parameter", f"{name} is {odd!r:.60}, expected {_expected(name)}", name)
     if name == "app" and any(len(escape_key(value)) > MAX_ESCAPED_LENGTH for value in values):
         raise QueryError("invalid_parameter", "app is longer than the name of any app can be", name)
     return frozenset(values)
 
 
-_ANYTHING: Final = re.compile(r".*", re.DOTALL)
-_CLOSED: Final[Mapping[str, Sequence[str]]] = {
-    "stream": ("true", "false"),
-    "usage_state": USAGE_STATES,
-    "missing_reason": MISSING_REASONS,
-}
-_KNOWN: Final = {name: re.compile("|".join(values)) for name, values in _CLOSED.items()} | {
-    "status": re.compile(r"[1-9][0-9]{2}", re.ASCII)
-}
-_EXPECTED: Final = {name: f"one of {', '.join(values)}" for name, values in _CLOSED.items()} | {
-    "status": "a status of HTTP, such as 429"
-}
-"""Of filters whose values are few: another would find nothing, and a zero would be taken for an answer."""
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}", re.ASCII)
+
+
+def _is_known(name: str, value: str) -> bool:
+    """Whether a filter can have this value: most can have any."""
+    if name == "status":
+        return bool(_STATUS.fullmatch(value))
+    return name not in CLOSED or value in get_args(CLOSED[name])
+
+
+def _expected(name: str) -> str:
+    return "a status of HTTP, such as 429" if name == "status" else f"one of {', '.join(get_args(CLOSED[name]))}"
 
 
 def moment(parameters: Parameters, name: str) -> datetime | None:

@@ -32,7 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "budgets",
         "alerts",
     },
-    "commands": {"models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state"},
+    "commands": {
+        *("models", "collectors", "ledger", "services", "pipeline", "redrive", "hub_reader", "hub_state", "backlog"),
+    },
     "usage_cli": set(),
     "function_app": {"settings", "collectors", "pipeline", "services", "api", "backlog", "budgets", "alerts"},
 }

@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 from uuid import uuid4
@@ -15,6 +18,7 @@ from uuid import uuid4
 import pytest
 from azure.eventhub import EventData, EventHubProducerClient
 
+from commands.backup import Backup, Header
 from local.azurite import Azurite
 from local.eventhubs.server import EventHubsEndpoint
 from local.package import ROOT, deployed, write
@@ -45,6 +49,28 @@ def test_what_is_of_this_machine_alone_stays_here(tmp_path: Path) -> None:
         (tmp_path / path).write_text("secret")
     (tmp_path / "api/kept.py").write_text("")
     assert deployed(tmp_path) == ["api/kept.py"]
+
+
+async def test_an_export_in_the_folder_of_the_app_is_neither_deployed_nor_committed(tmp_path: Path) -> None:
+    for name in (".funcignore", ".gitignore"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "kept.py").write_text("")
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        yield {"PartitionKey": "p", "RowKey": "r", "user": "ann@example.com"}
+
+    for finished in (False, True):
+        backup = Backup(tmp_path / "any" / f"name-{finished}")
+        header, parts = backup.begin(Header("2026-11-21T12:00:00Z", ("apps",), 1, 2))
+        parts.append(await backup.write("apps", "p", rows()))
+        (backup.folder / "apps/p.ndjson.part").write_text("ann@example.com")
+        if finished:
+            backup.finish(header, parts, "2026-11-21T12:00:00Z")
+    assert deployed(tmp_path) == ["kept.py"]
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    git(["git", "init", "-q"])
+    git(["git", "add", "-A"])
+    assert git(["git", "ls-files"]).stdout.split() == [".funcignore", ".gitignore", "kept.py"]
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:

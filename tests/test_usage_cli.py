@@ -7,10 +7,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from queries.answer import figures
+from queries.parameters import CALL_FILTERS, GROUPS
 from usage_cli import times
 from usage_cli.client import Client, ClientError
-from usage_cli.tables import count, money, share
+from usage_cli.commands import FILTERS
+from usage_cli.tables import LEAST_NAME, count, money, share, usage_table
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -70,3 +74,36 @@ def test_only_all_is_100_percent_and_only_none_is_0(part: int, more: int) -> Non
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="address"):
         Client(url, {})
+
+
+def test_filters_are_those_of_the_api() -> None:
+    assert FILTERS == {"report": GROUPS, "calls": CALL_FILTERS}
+
+
+COUNTED = {
+    "calls": 1_234_567, "usage_reported": 1_234_000, "prompt_tokens": 12_345_678_901, "total_tokens": 13_456_789_012,
+    "cached_prompt_tokens": 1_234_567_890, "completion_tokens": 1_111_110_111,
+}  # fmt: skip
+APP = "3f2b8c1d-0a4e-4c55-9d2e-7b1f00aa1122"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+@pytest.mark.parametrize("group_by", [["app"], ["app", "model"]])
+def test_in_a_narrow_window_numbers_are_whole_and_names_are_there(width: int, group_by: list[str]) -> None:
+    shown = {**figures(COUNTED), "cost": "123456.789012"}
+    row = {"app": APP, "model": "gpt-4o-2024-08-06", **shown}
+    answer = {"granularity": "total", "group_by": group_by, "totals": shown, "rows": [row, {**row, "app": None}]}
+    fitted = usage_table(answer, short=False, width=width)
+    console = Console(width=width, highlight=False)
+    with console.capture() as captured:
+        console.print(fitted.table)
+    text = captured.get()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("123,456.79") == 3
+    assert text.count("13,456,789,012") + text.count("13.5B") == 3
+    assert "none" in text
+    assert APP[:LEAST_NAME] in text
+    assert ("cached" in fitted.missing) == ("cached" not in text)
+    assert fitted.missing == [] or width < 140
+    assert len(fitted.missing) < 4 or width < 80

@@ -68,9 +68,14 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="filter, such as model=gpt-4o; repeatable",
         )
-    made[report].add_argument("--by", default="app", help="comma list: app, model, cost_center, deployment …; none")
+    made[report].add_argument(
+        "--by",
+        action="append",
+        metavar="NAMES",
+        help="comma list such as app,model,cost_center; none; repeatable",
+    )
     made[report].add_argument("--granularity", choices=("total", "month", "day", "hour"), default="total")
-    made[report].add_argument("--top", type=_number, metavar="N", help="no more rows than that")
+    made[report].add_argument("--top", type=_number, metavar="N", help="the N rows with the most tokens")
     made[report].add_argument("--short", action="store_true", help="1.23M for 1,234,567")
     made[calls].add_argument("--app", dest="of_app", required=True)
     made[calls].add_argument("--limit", type=_number, default=100, metavar="N")
@@ -82,8 +87,10 @@ def main(words: Iterable[str]) -> int:
     """Run the command that `words` name. 0: answered; 1: no answer, and stderr says why in one line; 2: wrong words."""
     parser = _parser()
     given = parser.parse_args(list(words))
-    if given.end and (given.month or given.last):
+    if given.end and not given.start:
         parser.error("argument --to: goes with --from")
+    if given.command == "report" and given.top and given.granularity != "total":
+        parser.error(f"argument --top: goes without --granularity {given.granularity}: which rows come first is time's")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(newline="")  # CSV has CRLF, whatever the system's lines end with
     try:

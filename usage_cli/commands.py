@@ -50,7 +50,7 @@ def report(session: Session) -> None:
         **_filters(given),
         "tz": given.tz.key,
         "granularity": given.granularity,
-        "group_by": given.by,
+        "group_by": ",".join(given.by or ["app"]),
     }
     if given.format == "csv":
         order = {} if by_time or not given.top else {"order_by": "-total_tokens"}
@@ -62,7 +62,10 @@ def report(session: Session) -> None:
         _write_json(answer)
         return
     session.out.print(f"[bold]{answer['from']} to {answer['to']}[/], {answer['tz']}")
-    session.out.print(usage_table(answer, short=given.short))
+    fitted = usage_table(answer, short=given.short, width=session.out.width)
+    session.out.print(fitted.table)
+    if fitted.missing:
+        session.out.print(f"no room for {', '.join(fitted.missing)}: a wider window, or --format csv, has them")
     if answer["next_cursor"]:
         session.out.print(f"The first {given.top}; totals are of all.")
     if answer["totals"]["unpriced_tokens"] or answer["totals"]["unpriced_audio_seconds"]:
@@ -131,14 +134,33 @@ def prices(session: Session) -> None:
         return
     answer = session.get("prices", _range(given, None))
     rows = [
-        {"model": model["model"], **price, **price["per_million"]}
+        {"model": model["model"], **price, **price["per_million"], **_words_of(price)}
         for model in answer["models"]
         for price in model["prices"]
     ]
-    kinds = {kind: kind for kind in ("prompt_tokens", "cached_prompt_tokens", "completion_tokens")}
-    shown = {"model": "model", **kinds, "valid_from": "valid_from", "valid_to": "valid_to", "source": "source"}
-    _listed(session, answer, rows, shown)
+    kinds = dict.fromkeys(kind for row in rows for kind in row["per_million"])
+    rates = list(kinds) if given.format == "csv" else ["rates"]
+    _listed(session, answer, rows, {name: name for name in ("model", "scope", *rates, *_OF_PRICES)})
 
+
+_OF_PRICES: Final = ("valid_from", "valid_to", "source")
+
+
+def _words_of(price: Row) -> dict[str, str]:
+    """The scope and the rates of a price, each in one text."""
+    rates = [f"{kind.removesuffix('_tokens').replace('_', ' ')} {rate}" for kind, rate in price["per_million"].items()]
+    return {"scope": ", ".join(f"{name}={value}" for name, value in price["scope"].items()), "rates": "\n".join(rates)}
+
+
+_DIMENSIONS: Final = (
+    *("deployment", "operation", "api", "product", "subscription", "user", "backend", "gateway", "region"),
+    *("client_ip", "stream", "status"),
+)
+FILTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "report": ("app", "model", "cost_center", *_DIMENSIONS),
+    "calls": ("model", *_DIMENSIONS, "usage_state", "missing_reason"),
+}
+"""What --where can name, by command: the filters of the API, and no other of its parameters."""
 
 COMMANDS: Final = (report, calls, apps, models, prices)
 
@@ -218,7 +240,10 @@ def _filters(given: argparse.Namespace) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for each in given.where:
         name, equals, value = each.partition("=")
-        if not equals:
+        if not equals or not value:
             raise ValueError(f"{each!r} is no filter, expected one such as app=search")
+        known = FILTERS[given.command]
+        if name not in known:
+            raise ValueError(f"--where names {name!r}, expected one of {', '.join(known)}")
         found.setdefault(name, []).append(value)
     return found

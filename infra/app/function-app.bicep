@@ -113,6 +113,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    // Without it Key Vault is asked with a system-assigned identity, which this app has not.
+    keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
@@ -183,7 +185,9 @@ resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (signsIn) {
           openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
         }
         validation: {
+          // Tokens of version 2 carry the id alone.
           allowedAudiences: [
+            entraClientId
             'api://${entraClientId}'
           ]
         }

@@ -120,12 +120,22 @@ resource policy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = if 
   ]
 }
 
-// The gateway's log of model calls, without messages: of this API, all calls.
+// Not in every service from the start. A diagnostic names it by its id.
+resource azureMonitor 'Microsoft.ApiManagement/service/loggers@2024-05-01' = if (countsLogs && !empty(apiName)) {
+  parent: service
+  name: 'azuremonitor'
+  properties: {
+    loggerType: 'azureMonitor'
+    isBuffered: true
+  }
+}
+
+// The gateway's log of model calls, without messages: of this API, all calls. Replaces the API's own if it has one.
 resource llmLog 'Microsoft.ApiManagement/service/apis/diagnostics@2024-06-01-preview' = if (countsLogs && !empty(apiName)) {
   parent: api
   name: 'azuremonitor'
   properties: {
-    loggerId: '${service.id}/loggers/azuremonitor'
+    loggerId: azureMonitor.id
     sampling: {
       samplingType: 'fixed'
       percentage: 100
@@ -148,5 +158,3 @@ resource toHub 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (
     }]
   }
 }
-
-output principalId string = service.identity.principalId

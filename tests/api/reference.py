@@ -31,6 +31,8 @@ COUNTS = (
     "cache_write_prompt_tokens",
     "audio_prompt_tokens",
     "image_prompt_tokens",
+    "cached_audio_prompt_tokens",
+    "cached_image_prompt_tokens",
     "reasoning_tokens",
     "audio_completion_tokens",
     "image_completion_tokens",
@@ -105,6 +107,8 @@ class MadeCall:
             reason = "error_response" if failed else "not_requested" if self.stream else "unrecognised"
             return counts + Counter({"usage_missing": 1, f"missing_{reason}": 1})
         prompt, completion, stated, cached, reasoning = self.tokens
+        if reasoning and stated == prompt + completion + reasoning:  # xAI's: reasoning stands beside the completion
+            completion += reasoning
         return counts + Counter(
             usage_reported=1,
             prompt_tokens=prompt,

@@ -235,6 +235,17 @@ async def test_correcting_a_price_corrects_history(configure: Configure) -> None
     assert (await total())["totals"]["cost"] == "2.000001"
 
 
+async def test_how_much_a_cost_changed_is_not_known_where_some_of_it_has_no_price(configure: Configure) -> None:
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    times = {"2026-11-04T12:00:00Z": "somebody's", "2026-11-05T12:00:00Z": "gpt-4o-2024-08-06"}
+    events = [usage_event(usage=usage, response_model=model, timestamp=time) for time, model in times.items()]
+    await fill(await configure(), [(event, "0") for event in events])
+    asked = {"from": "2026-11-05T00:00:00Z", "to": "2026-11-06T00:00:00Z", "granularity": "total"}
+    shown = (await ask("usage", asked | {"compare": "previous", "group_by": "none"})).json
+    assert (shown["totals"]["cost"], shown["change"]["cost"], shown["change"]["prompt_tokens"]) == ("2.5", None, 0)
+    assert shown["rows"][0]["change"]["cost"] is None
+
+
 async def test_a_model_without_price_is_unpriced_and_its_cost_is_null_and_an_empty_cell(configure: Configure) -> None:
     await fill(await configure(), [(paid(model="somebody's").event(), "0")])
     totals = (await total())["totals"]

@@ -109,6 +109,19 @@ async def test_an_export_longer_than_any_answer_may_be_comes_in_pages(configure:
     assert len({(row["start"], row["app"]) for row in found}) == len(found) == 400
 
 
+@pytest.mark.parametrize("bound", [{"QUERY_MAX_CALL_DAYS": "3"}, {"QUERY_MAX_CALLS": "100"}])
+@pytest.mark.parametrize("asked", [{"tz": "Asia/Kolkata"}, {"group_by": "app,user"}])
+async def test_an_export_from_the_rows_of_calls_is_as_long_as_its_pages_are_short(
+    configure: Configure, bound: dict[str, str], asked: dict[str, str]
+) -> None:
+    """Its parts are made smaller where the rows of too many days, or of too many calls, would have to be read."""
+    await hourly(await configure(**bound), 200)
+    question = {**RANGE, "group_by": "app", "granularity": "hour", "format": "csv", **asked}
+    assert (await ask("usage", question)).status == 400
+    found = [row async for reply in pages("usage", {**question, "limit": "10000"}) for row in reply.csv]
+    assert len({(row["start"], row["app"]) for row in found}) == len(found) == 400
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
@@ -146,3 +159,19 @@ async def test_calls_are_exported_with_the_same_values(configure: Configure) -> 
         assert row["estimated_prompt_tokens"] == ""
     refused = await ask("calls", f"app=a&{urlencode({'format': 'focus'})}")
     assert (refused.error["code"], refused.error["parameter"]) == ("invalid_parameter", "format")
+
+
+async def test_csv_is_kept_as_a_file_with_a_name(configure: Configure) -> None:
+    await configure()
+    names: dict[tuple[str, int], str] = {}
+    for endpoint, asked in (
+        ("usage", {"format": "csv"}),
+        ("usage", {"format": "csv", "tz": "Asia/Tokyo", "from": "2024-02-29T00:00:00Z", "to": "2024-02-29T01:00:00Z"}),
+        ("usage", {"format": "focus"}),
+        ("calls", {"format": "csv", "app": "a"}),
+    ):
+        names[endpoint, len(names)] = (await ask(endpoint, {**RANGE, **asked})).headers["Content-Disposition"]
+    days = "2024-02-24_2024-03-04"
+    files = [f"usage_{days}", "usage_2024-02-29", f"focus_{days}", f"calls_{days}"]
+    assert list(names.values()) == [f'attachment; filename="{name}.csv"' for name in files]
+    assert "Content-Disposition" not in (await ask("usage", RANGE)).headers

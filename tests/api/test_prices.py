@@ -77,6 +77,19 @@ class TestListing:
         await price("own", "PUT", GOOD | {"model": "somebody's", "scope": {"deployment": "own"}})
         assert (await ask("prices", NOVEMBER | {"missing": "1"})).json["missing"] == []
 
+    async def test_of_the_calls_without_a_price_only_those_with_usage_are_told(self, configure: Configure) -> None:
+        """A price from the 10th on, and calls before and after it, one of which reported nothing."""
+        usage = {"prompt_tokens": 10, "completion_tokens": 0}
+        days = {"05": usage, "06": None, "12": usage}
+        events = [
+            usage_event(usage=told, response_model="somebody's", timestamp=f"2026-11-{day}T00:00:00Z")
+            for day, told in days.items()
+        ]
+        await fill(await configure(), [(event, "0") for event in events])
+        await price("own", "PUT", GOOD | {"model": "somebody's", "valid_from": "2026-11-10T00:00:00Z"})
+        (row,) = (await ask("prices", NOVEMBER | {"missing": "1"})).json["missing"]
+        assert (row["calls"], row["unpriced_tokens"]) == (1, 10)
+
     @pytest.mark.parametrize(
         ("query", "parameter"),
         [

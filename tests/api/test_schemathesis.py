@@ -39,6 +39,8 @@ DAY = {"from": "2024-02-29T00:00:00Z", "to": "2024-03-01T00:00:00Z"}
 SECONDS = {"start_time": 1709164800, "end_time": 1709251200}
 BAD = raw_event(b"no json", sequence_number=9)
 LETTER = letter_id(BAD.origin, 0)
+WORSE = raw_event(b"no json", sequence_number=999)
+TO_DELETE = letter_id(WORSE.origin, 0)
 BUDGET = {"app": "shop", "period": "month", "unit": "USD", "limit": "0.5", "thresholds": [50, 100]}
 PRICE = {"model": "gpt-4o*", "per_million": {"prompt_tokens": "1", "completion_tokens": 2}}
 
@@ -89,6 +91,7 @@ KNOWN = [
     Known("GET /api/dead-letters"),
     Known("GET /api/dead-letters/{id}", {}, {"id": LETTER}),
     Known("POST /api/dead-letters/redrive", body={"ids": [LETTER]}),
+    Known("DELETE /api/dead-letters/{id}", {}, {"id": TO_DELETE}),
     Known("GET /api/alerts", {"kind": ["budget", "test"]}),
     Known("GET /api/alerts", {"state": "pending", "limit": 1}),
     Known("POST /api/alerts/test", body={"webhook": "https://nowhere.invalid/x", "format": "slack"}),
@@ -117,7 +120,7 @@ async def url(azurite: Azurite, event_hubs: EventHubsEndpoint) -> AsyncIterator[
         patch.setattr(services, "_services", type(services._services)())
         found = services.get()
         await fill(found, [(_event(app, number), "0") for app in ("shop", "desk") for number in range(3)])
-        await ingest([BAD], found)
+        await ingest([BAD, WORSE], found)
         async with served() as address:
             entered: list[tuple[str, dict[str, str], Any]] = [
                 ("PUT /api/apps/{app}", {"app": "shop"}, {"owner": "ann", "cost_center": "4711"}),

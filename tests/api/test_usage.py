@@ -571,3 +571,24 @@ async def test_the_answer_needs_no_binding(configure: Configure) -> None:
     assert response.status == 200
     assert json.loads(response.body)["granularity"] == "total"
     assert services.get().settings.dimensions == EXTRA_DIMENSIONS
+
+
+async def test_the_reference_knows_a_total_in_which_reasoning_stands_beside_the_completion(
+    configure: Configure,
+) -> None:
+    """As xAI tells it: with a total of 1, one token of reasoning is one of the completion."""
+    tokens = Tokens(prompt=0, completion=0, stated_total=1, cached=None, reasoning=1)
+    call = MadeCall("a", "m", None, None, None, 200, utc(2024, 1, 1), "0", tokens, None)
+    await fill(await configure(), [(call.event(), "0")])
+    asked = {"from": "2024-01-01T00:00:00Z", "to": "2024-01-02T00:00:00Z"}
+    totals = (await ask("usage", asked)).json["totals"]
+    counts = call.counts()
+    assert {name: totals[name] for name in counts} == counts
+    assert totals["completion_tokens"] == 1
+
+
+@pytest.mark.parametrize("tz", ["Factory", "localtime", "posixrules"])
+async def test_what_is_the_zone_of_no_place_is_refused(configure: Configure, tz: str) -> None:
+    await configure()
+    error = (await ask("usage", {"tz": tz})).error
+    assert (error["code"], error["parameter"]) == ("invalid_parameter", "tz")

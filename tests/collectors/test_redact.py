@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from collectors.collect import MAX_BYTES_KEPT, MAX_DEAD_LETTERS, Collected, collect
 from collectors.dialects import DIALECTS
 from collectors.letters import payload_of
-from collectors.redact import CONTENT, IDENTIFIERS, Redaction
+from collectors.record_names import CONTENT, IDENTIFIERS
+from collectors.redact import Redaction
 from collectors.secrets import is_secret_name, without_secrets
 from models.dead_letter import DeadLetter, Payload, Payloads
 from models.event import UsageEvent

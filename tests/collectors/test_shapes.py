@@ -58,6 +58,32 @@ def test_unknown_shape_is_not_recognised(usage: dict[str, Any]) -> None:
     assert recognise(usage) is None
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {"promptTokenCount": 1000, "cachedContentTokenCount": 900,
+             "candidatesTokenCount": 1, "totalTokenCount": 1001,
+             "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 700}, {"modality": "AUDIO", "tokenCount": 250},
+                                     {"modality": "TEXT", "tokenCount": 50}],
+             "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 690},
+                                    {"modality": "AUDIO", "tokenCount": 200}]},
+            Usage(1000, 1, 1001, 900, None, 250, 700, 200, 690),
+        ),
+        (
+            {"input_tokens": 1000, "output_tokens": 1, "total_tokens": 1001,
+             "input_token_details": {"cached_tokens": 900, "audio_tokens": 250, "image_tokens": 700,
+                                     "cached_tokens_details": {"audio_tokens": 200, "image_tokens": 690}}},
+            Usage(1000, 1, 1001, 900, None, 250, 700, 200, 690),
+        ),
+    ],
+    ids=["gemini", "realtime"],
+)  # fmt: skip
+def test_what_is_both_cached_and_audio_or_an_image_is_read(usage: dict[str, Any], expected: Usage) -> None:
+    assert usage_of(usage) == expected
+    assert not expected.parts_exceed_whole
+
+
 @given(st.data(), st.sampled_from(["openai_chat", "openai_responses"]))
 def test_parts_are_never_added_on_top(data: st.DataObject, name: str) -> None:
     """total = prompt + completion whatever cached, reasoning, audio, image and prediction tokens are stated."""

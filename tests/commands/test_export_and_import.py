@@ -16,8 +16,9 @@ from commands.__main__ import main
 from commands.backup import Backup
 from commands.import_tables import bring
 from ledger.odata import load_row
+from ledger.retry import insist
 from ledger.snapshot import snapshot
-from ledger.store import Row, WholeStore
+from ledger.store import Row, WholeStore, Write
 from ledger.verify import verify
 from local.azurite import Azurite
 from pipeline import ingest
@@ -95,7 +96,12 @@ def test_what_comes_back_is_what_was_there_with_its_types(
     assert ": 24 calls, " in told
     run(prefix="second")
     assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
-    assert capsys.readouterr().out == f"{told}; each row is in the tables\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{told}; each row is in the tables",
+        "to add what was not counted when the export began:",
+        "    python -m commands replay --hub usage-events",
+        "    python -m commands replay --hub gateway-logs",
+    ]
     after = with_app(all_tables)
     assert after == before
     assert {"apps", "deadletters", "directory", "pending", "prices", "usage"} == {n for n, r in before.items() if r}
@@ -116,7 +122,7 @@ def test_what_comes_back_is_what_was_there_with_its_types(
     assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
     told = capsys.readouterr().out
     assert "usage app~200~2F~C3~A9|202611: refused" in told
-    assert "1 of " in told
+    assert " 1 refused, 0 not brought in" in told
     assert with_app(all_tables) == changed
 
 
@@ -167,14 +173,18 @@ def test_an_export_that_was_killed_is_gone_on_with(
     }
 
 
-@pytest.mark.parametrize("harm", ["cut", "other", "gone", "changed"])
-def test_a_damaged_file_is_found_before_anything_is_written(run: Run, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["cut", "other", "gone", "changed", "garbled"])
+def test_of_a_damaged_file_nothing_is_written_and_the_others_come_in(
+    run: Run, tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run()
     with_app(fill)
     assert run("export", "--to", str(tmp_path / "e"), "--table", "usage") == 0
     [file, *_] = sorted((tmp_path / "e/usage").iterdir())
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-20])
+    elif harm == "garbled":
+        file.write_bytes(file.read_bytes()[:20] + b"\xff" * 60 + file.read_bytes()[80:])
     elif harm == "gone":
         file.unlink()
     else:
@@ -182,12 +192,20 @@ def test_a_damaged_file_is_found_before_anything_is_written(run: Run, tmp_path: 
         told = lines[:-1] if harm == "changed" else [*lines[:-1], lines[-1].replace(b'"calls":"', b'"calls":"9')]
         file.write_bytes(gzip.compress(b"".join(told)))
     part = next(part for part in Backup(tmp_path / "e").read()[1] if part.file.endswith(file.name))
-    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 2
+    capsys.readouterr()
+    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 1
+    output = capsys.readouterr().out
+    assert f"usage {part.partition}: not brought in" in output
+    assert " 0 refused, 1 not brought in" in output
 
     async def of_the_partition(found: Services) -> list[Row]:
         return [row async for row in found.stores["usage"].typed(part.partition, "", "~~")]
 
     assert with_app(of_the_partition) == []
+    others = {each.partition for each in Backup(tmp_path / "e").read()[1]} - {part.partition}
+    assert others
+    after = with_app(all_tables)["usage"]
+    assert {partition for partition, _ in after} == others
 
 
 async def test_an_import_that_was_killed_at_any_request_is_gone_on_with(azurite: Azurite, tmp_path: Path) -> None:
@@ -277,3 +295,42 @@ async def test_calls_that_are_counted_while_they_are_read_are_in_calls_and_sums_
         whole = await everything(first, "usage")
         calls = {key for key in whole if key[1].startswith("c|")}
         assert {(name, row["RowKey"]) for row in rows if row["RowKey"].startswith("c|")} <= calls
+
+
+@pytest.mark.parametrize(
+    ("own", "joined"),
+    [
+        ({"begun": "2026-08-22", "through": "2026-08-22"}, {"begun": "2026-08-22", "through": "2026-08-01"}),
+        ({"begun": "2026-07-01", "through": "2026-07-01"}, {"begun": "2026-08-02", "through": "2026-07-01"}),
+        ({"begun": "2026-08-22"}, {"begun": "2026-08-22"}),
+        ({"through": "2026-08-22"}, {"begun": "2026-08-22", "through": "2026-08-01"}),
+        ({"begun": "2026-08-02", "through": "2026-08-01"}, {"begun": "2026-08-02", "through": "2026-08-01"}),
+        ({}, {"begun": "2026-08-02", "through": "2026-08-01"}),
+    ],
+)
+def test_tables_in_which_the_purge_ran_take_an_export(
+    run: Run, tmp_path: Path, own: dict[str, str], joined: dict[str, str]
+) -> None:
+    """What either deleted is not counted again, and what either may have is purged."""
+    keys = {"PartitionKey": "purge", "RowKey": "calls"}
+
+    def noted(**days: str) -> Callable[[Services], Any]:
+        async def note(found: Services) -> None:
+            if days:
+                late = {"PartitionKey": "purge", "RowKey": f"late|{len(days)}"}
+                rows = [Write(keys | days), Write(late)]
+                await insist(lambda: found.stores["directory"].submit(rows))
+
+        return note
+
+    run()
+    with_app(fill)
+    with_app(noted(begun="2026-08-02", through="2026-08-01"))
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+    run(prefix="second")
+    with_app(noted(**own))
+    for _ in range(2):
+        assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
+        after = with_app(all_tables)["directory"]
+        assert {name: day for name, day in after["purge", "calls"].items() if name not in keys} == joined
+        assert ("purge", "late|2") in after

@@ -61,6 +61,8 @@ HTTP_FUNCTIONS = {
     "metrics": ("GET", "metrics", "FUNCTION"),
     "openapi": ("GET", "openapi.json", "FUNCTION"),
     "docs": ("GET", "docs", "FUNCTION"),
+    "dashboard": ("GET", "dashboard", "ANONYMOUS"),
+    "dashboard_file": ("GET", "dashboard/{file}", "ANONYMOUS"),
 }
 
 

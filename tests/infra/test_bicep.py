@@ -24,6 +24,7 @@ from tests.infra.bicep import (
     parsed,
     properties,
     required_parameters,
+    string,
     strings,
     text,
     unknown_names,
@@ -133,6 +134,34 @@ def test_two_environments_fit_side_by_side() -> None:
     assert longest <= 24, "the most that a storage account's name has"
 
 
+def test_a_gateway_refuses_a_second_environment_before_anything_else_of_it_is_touched() -> None:
+    """Named values cannot share a display name: the claim's name is the environment's, what it shows is fixed."""
+    claim = next(each for each in declared(INFRA / "app/gateway-claim.bicep", "resource") if each.symbol == "claim")
+    assert claim.type.startswith("Microsoft.ApiManagement/service/namedValues@")
+    of = properties(body(claim))
+    assert text(of["name"]) == "'usage-collector-${eventHubNamespaceName}'"
+    assert string(properties(of["properties"])["displayName"]) == "usage-collector"
+    assert {"apiManagement"} <= _waits_for("gatewayClaim")
+    assert {"gatewayClaim"} <= _waits_for("gatewayRole")
+
+
+def test_the_gateway_may_send_before_it_is_told_to() -> None:
+    assert {"gatewayRole", "functionApp"} <= _waits_for("gateway")
+    policy = next(each for each in declared(INFRA / "app/gateway.bicep", "resource") if each.symbol == "policy")
+    after = {text(node) for node in properties(body(policy))["dependsOn"].named_children}
+    assert after >= {"policyFragments", "values"}
+
+
+def test_every_logger_that_something_names_is_made() -> None:
+    gateway = INFRA / "app/gateway.bicep"
+    assert "/loggers/" not in "".join(strings(gateway)), "by its symbol, so that it is there"
+    made = {each.symbol: properties(body(each)) for each in declared(gateway, "resource")}
+    logger = properties(made["llmLog"]["properties"])["loggerId"]
+    assert text(logger) == "azureMonitor.id"
+    assert string(made["azureMonitor"]["name"]) == "azuremonitor"
+    assert string(properties(made["azureMonitor"]["properties"])["loggerType"]) == "azureMonitor"
+
+
 def test_azd_finds_template_code_and_app() -> None:
     azure = yaml.safe_load((ROOT / "azure.yaml").read_text())
     assert (ROOT / azure["infra"]["path"] / f"{azure['infra']['module']}.bicep") == MAIN
@@ -158,6 +187,14 @@ def test_the_gateway_gets_every_fragment_and_every_example() -> None:
         for name in re.findall(r"\{\{([\w-]+)\}\}", path.read_text())
     }
     assert read <= set(strings(gateway))
+
+
+def _waits_for(symbol: str) -> set[str]:
+    """The modules whose outputs a module of the template takes, and those of its `dependsOn`."""
+    module = next(each for each in declared(MAIN, "module") if each.symbol == symbol)
+    of = properties(body(module))
+    after = of["dependsOn"].named_children if "dependsOn" in of else []
+    return set(re.findall(r"\b(\w+)\.outputs\.", text(of["params"]))) | {text(node) for node in after}
 
 
 COMPILER = next(

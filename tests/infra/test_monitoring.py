@@ -59,6 +59,10 @@ def test_each_alert_is_a_rule_that_looks_back_as_far_as_its_query() -> None:
         assert _duration(number, unit.lower()) >= looks_back, name
 
 
+def test_the_costs_name_as_many_rules_as_there_are() -> None:
+    assert re.findall(r"alerts \((\w+) rules", (ROOT / "docs/costs.md").read_text()) == [str(len(ALERTS))]
+
+
 def _duration(number: str, unit: str) -> timedelta:
     return timedelta(minutes=int(number)) if unit == "m" else timedelta(hours=int(number))
 

@@ -32,6 +32,7 @@ ROLES = {
     "azureEventHubsDataReceiver": ("Azure Event Hubs Data Receiver", "a638d3c7-ab3a-418d-83e6-5f17a39d4fde"),
     "azureEventHubsDataSender": ("Azure Event Hubs Data Sender", "2b629674-e913-4c01-ae53-ef4638d8f975"),
     "monitoringMetricsPublisher": ("Monitoring Metrics Publisher", "3913510d-42f4-4e42-8a64-420c390055eb"),
+    "keyVaultSecretsUser": ("Key Vault Secrets User", "4633458b-17de-408a-b874-0445c85b69e6"),  # given by operators
 }
 """learn.microsoft.com, "Azure built-in roles"."""
 SCOPES = {
@@ -117,6 +118,13 @@ def test_the_docs_tell_each_role_and_its_id() -> None:
     page = (ROOT / "docs/getting-started.md").read_text()
     for name, guid in ROLES.values():
         assert re.search(rf"\| {name} \|.*`{guid}`", page), name
+
+
+def test_key_vault_is_asked_with_the_identity_that_the_app_has() -> None:
+    app = next(each for each in declared(APP, "resource") if each.symbol == "app")
+    of = properties(body(app))
+    assert list(properties(properties(of["identity"])["userAssignedIdentities"])) == ["${identityId}"]
+    assert text(properties(of["properties"])["keyVaultReferenceIdentity"]) == "identityId"
 
 
 @pytest.mark.parametrize("path", sorted(p for p in INFRA.rglob("*") if p.is_file()), ids=lambda path: path.name)

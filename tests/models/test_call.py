@@ -45,8 +45,9 @@ def test_vocabulary_is_the_designs() -> None:
     }  # fmt: skip
     assert set(TOKEN_KINDS) == {
         "prompt_tokens", "completion_tokens", "total_tokens", "cached_prompt_tokens", "cache_write_prompt_tokens",
-        "audio_prompt_tokens", "image_prompt_tokens", "reasoning_tokens", "audio_completion_tokens",
-        "image_completion_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens",
+        "audio_prompt_tokens", "image_prompt_tokens", "cached_audio_prompt_tokens", "cached_image_prompt_tokens",
+        "reasoning_tokens", "audio_completion_tokens", "image_completion_tokens",
+        "accepted_prediction_tokens", "rejected_prediction_tokens",
     }  # fmt: skip
     assert set(Usage()) == {None}
     assert set(DIMENSIONS) == {

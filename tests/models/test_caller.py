@@ -50,7 +50,7 @@ def test_an_application_is_an_app_as_the_collector_names_it(claim: str) -> None:
 @pytest.mark.parametrize("scope", ["scp", f"{CLAIMS}scope"])
 def test_an_application_that_acts_for_a_user_does_not_lend_its_numbers(scope: str) -> None:
     caller = read(("azp", APP), (scope, "user_impersonation"), ("oid", "u"))
-    assert caller == Caller(ids=frozenset({"u"}))
+    assert caller == Caller(ids=frozenset({"u"}), name="u")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,12 @@ def test_an_application_that_acts_for_a_user_does_not_lend_its_numbers(scope: st
     ["oid", f"{CLAIMS}objectidentifier", "groups", "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups"],
 )
 def test_objects_and_groups_can_be_granted_apps(claim: str) -> None:
-    assert read((claim, "A"), (claim, "b")) == Caller(ids=frozenset({"a", "b"}))
+    assert read((claim, "A"), (claim, "b")) == Caller(ids=frozenset({"a", "b"}), name="a,b")
+
+
+def test_who_asks_is_the_object_else_the_application_whatever_its_groups_are() -> None:
+    names = [read(*claims, ("groups", "g")).name for claims in ((("oid", "O"), ("azp", APP)), (("azp", APP),), ())]
+    assert names == ["o", APP.lower(), "g"]
 
 
 @pytest.mark.parametrize("claim", ["name", "preferred_username", "email", "upn", "sub", "unique_name"])

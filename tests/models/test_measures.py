@@ -107,6 +107,9 @@ def test_an_estimate_stands_beside_the_missing_and_the_reported_and_adds_to_neit
         (Usage(prompt_tokens=31, image_prompt_tokens=32), True),
         (Usage(prompt_tokens=31, audio_prompt_tokens=20, image_prompt_tokens=12), True),
         (Usage(prompt_tokens=31, cached_prompt_tokens=31, audio_prompt_tokens=31), False),  # audio in the cache
+        (Usage(prompt_tokens=31, cached_prompt_tokens=5, audio_prompt_tokens=9, cached_audio_prompt_tokens=5), False),
+        (Usage(prompt_tokens=31, cached_prompt_tokens=5, audio_prompt_tokens=9, cached_audio_prompt_tokens=6), True),
+        (Usage(prompt_tokens=31, cached_prompt_tokens=9, image_prompt_tokens=5, cached_image_prompt_tokens=6), True),
         (Usage(completion_tokens=9, reasoning_tokens=10), True),
         (Usage(completion_tokens=9, audio_completion_tokens=10), True),
         (Usage(completion_tokens=9, audio_completion_tokens=5, image_completion_tokens=5), True),

@@ -77,6 +77,7 @@ def test_a_price_that_changed_is_split_at_its_day_in_utc(catalogue: Catalogue) -
 def test_what_sums_do_not_tell_makes_a_price_approximate(catalogue: Catalogue) -> None:
     assert now(catalogue.prices("gpt-4o")).approximations == ()
     assert now(catalogue.prices("gemini-2.5-pro")).approximations == ("long_prompts",)
+    assert now(catalogue.prices("gpt-realtime")).per_million["cached_audio_prompt_tokens"] == Decimal("0.4")
     assert now(catalogue.prices("deepseek-r1")).approximations == ("time_of_day",)
 
 

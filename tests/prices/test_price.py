@@ -1,5 +1,6 @@
 """prices.price: exact, linear, and nothing charged twice."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.measures import Measures, measures_of, total
+from models.measures import EXCEEDING_PARTS, Measures, measures_of, total
 from models.usage import Usage
 from prices.price import CACHE_KINDS, PARTS, Cost, Price, charges, cost, decimal_text
 from tests.models.test_measures import call
@@ -106,13 +107,31 @@ def test_what_the_cache_saved_is_what_the_same_tokens_cost_more_without_rates_of
     uncached = Price("test", {kind: rate for kind, rate in price.per_million.items() if kind not in CACHE_KINDS})
     measures = measures_of(call(usage))
     found = cost({price: measures})
-    assert found.cache_savings == (cost({uncached: measures}).amount or 0) - (found.amount or 0)
+    more = Fraction(cost({uncached: measures}).amount or 0) - Fraction(found.amount or 0)
+    assert Fraction(found.cache_savings) == more
 
 
 def test_writing_to_the_cache_can_cost_more_than_reading_from_it_saved() -> None:
     price = Price("test", {"prompt_tokens": Decimal(2), "cache_write_prompt_tokens": Decimal("2.5")})
     written = sums(prompt_tokens=1_000_000, cache_write_prompt_tokens=1_000_000, total_tokens=1_000_000)
     assert cost({price: written}).cache_savings == Decimal("-0.5")
+
+
+def test_what_is_audio_or_an_image_without_a_rate_in_the_catalogue_is_near_but_not_exact() -> None:
+    """gpt-4o-audio-preview is listed with the rates of text alone, a fraction of what audio costs."""
+    rates = {"prompt_tokens": Decimal("2.5"), "completion_tokens": Decimal(10)}
+    listed, entered = Price("genai-prices", rates, is_list=True), Price("prices/mine", rates)
+    usage = sums(
+        prompt_tokens=2_000_000, audio_prompt_tokens=1_000_000, completion_tokens=1_000_000,
+        image_completion_tokens=1_000_000, total_tokens=3_000_000,
+    )  # fmt: skip
+    assert cost({listed: usage}) == Cost(Decimal(15), Decimal("12.5"), 0, 0)
+    assert cost({entered: usage}) == Cost(Decimal(15), Decimal(0), 0, 0)
+    told = {line.kind: line.approximations for line in charges(usage, listed)}
+    near = ("text_rate",)
+    assert told == {"prompt_tokens": (), "audio_prompt_tokens": near, "image_completion_tokens": near}
+    with_rate = Price("genai-prices", {**rates, "audio_prompt_tokens": Decimal(40)}, is_list=True)
+    assert cost({with_rate: sums(prompt_tokens=9, audio_prompt_tokens=9, total_tokens=9)}).approximate == 0
 
 
 def test_the_approximate_share_is_named() -> None:
@@ -142,31 +161,96 @@ def test_any_partition_of_calls_costs_together_what_the_whole_does(found: list[U
     assert (whole.amount is None) == (bool(unpriced) and all(line.amount is None for line in lines))
 
 
+def brute_force(usage: Usage) -> dict[str, int]:
+    """What one call is charged for: of the tokens in a row, what was cached first, then what was told to be both."""
+    told = {name: count or 0 for name, count in usage._asdict().items() if name != "audio_seconds"}
+    cached, written = told["cached_prompt_tokens"], told["cache_write_prompt_tokens"]
+    audio, image = told["audio_prompt_tokens"], told["image_prompt_tokens"]
+    prompt = max(told["prompt_tokens"], cached + written, audio + image)
+    cached_audio = min(told["cached_audio_prompt_tokens"], cached, audio)
+    cached_image = min(told["cached_image_prompt_tokens"], cached - cached_audio, image)
+    room = prompt - cached - written
+    audio = min(audio - cached_audio, room)
+    image = min(image - cached_image, room - audio)
+    of_completion = told["audio_completion_tokens"] + told["image_completion_tokens"]
+    return {
+        "prompt_tokens": room - audio - image,
+        "cached_prompt_tokens": cached - cached_audio - cached_image,
+        "cache_write_prompt_tokens": written,
+        "audio_prompt_tokens": audio,
+        "image_prompt_tokens": image,
+        "cached_audio_prompt_tokens": cached_audio,
+        "cached_image_prompt_tokens": cached_image,
+        "completion_tokens": max(0, told["completion_tokens"] - of_completion),
+        "audio_completion_tokens": told["audio_completion_tokens"],
+        "image_completion_tokens": told["image_completion_tokens"],
+        "total_tokens": told["total_tokens"] - told["prompt_tokens"] - told["completion_tokens"],
+        "audio_seconds": round((usage.audio_seconds or 0) * 10**6),
+    }
+
+
+def brute_rate(kind: str, rates: Mapping[str, Decimal]) -> Decimal | None:
+    """Of a cached part: as cached, as what it is besides, as prompt."""
+    names = [kind]
+    if kind.startswith("cached_") and kind != "cached_prompt_tokens":
+        names += ["cached_prompt_tokens", kind.removeprefix("cached_")]
+    if kind == "total_tokens":
+        names += [] if "completion_tokens" in rates else ["prompt_tokens"]
+    elif kind.endswith("_tokens"):
+        names.append("prompt_tokens" if "prompt" in kind else "completion_tokens")
+    return next((rates[name] for name in names if name in rates), None)
+
+
 @given(usages(), prices)
 def test_one_call_is_charged_for_each_token_once_and_never_less_than_nothing(usage: Usage, price: Price) -> None:
     """By brute force over the kinds of one call, in fractions."""
-    expected, unpriced = Fraction(), (usage.total_tokens or 0)
-    for whole, parts in PARTS.items():
-        tokens = {part: getattr(usage, part) or 0 for part in parts}
-        tokens[whole] = max(0, (getattr(usage, whole) or 0) - sum(tokens.values()))
-        unpriced -= getattr(usage, whole) or 0
-        for kind, count in tokens.items():
-            rate = price.per_million.get(kind, price.per_million.get(whole))
-            if rate is None:
-                unpriced += count
-            else:
-                expected += Fraction(rate) * count / 10**6
-    of_prompt = None if "completion_tokens" in price.per_million else price.per_million.get("prompt_tokens")
-    rate = price.per_million.get("total_tokens", of_prompt)
-    told_apart = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-    if rate is not None and (alone := (usage.total_tokens or 0) - told_apart):
-        expected += Fraction(rate) * alone / 10**6
-        unpriced -= alone
-    if "audio_seconds" in price.per_million:
-        expected += Fraction(price.per_million["audio_seconds"]) * Fraction(usage.audio_seconds or 0) / 10**6
-    found = cost({price: measures_of(call(usage))})
+    expected, unpriced = Fraction(), 0
+    quantities = brute_force(usage)
+    for kind, count in quantities.items():
+        rate = brute_rate(kind, price.per_million)
+        if rate is not None:
+            expected += Fraction(rate) * count / 10 ** (12 if kind == "audio_seconds" else 6)
+        elif kind != "audio_seconds":
+            unpriced += count
+    measures = measures_of(call(usage))
+    found = cost({price: measures})
+    assert {line.kind: line.quantity for line in charges(measures, price)} == {k: n for k, n in quantities.items() if n}
     assert Fraction(found.amount or 0) == expected >= 0
     assert found.unpriced_tokens == unpriced >= 0
+
+
+@given(st.lists(usages(), max_size=4))
+def test_what_is_charged_is_what_was_reported_unless_parts_contradict_it(found: list[Usage]) -> None:
+    """Each token stands in one charge, however many parts it is of."""
+    of_calls = [measures_of(call(usage)) for usage in found]
+    charged = sum(line.quantity for line in charges(total(of_calls), None) if line.kind != "audio_seconds")
+    reported = sum(usage.total_tokens or 0 for usage in found)
+    contradict = any(measures.get(EXCEEDING_PARTS) for measures in of_calls)
+    without_whole = any(None in (usage.prompt_tokens, usage.completion_tokens) for usage in found)
+    assert charged == reported or ((contradict or without_whole) and charged > reported)
+
+
+@pytest.mark.parametrize(
+    ("cached", "audio", "both", "expected"),
+    [
+        (900, 900, 900, {"cached_audio_prompt_tokens": 900, "prompt_tokens": 100}),
+        (900, 900, None, {"cached_prompt_tokens": 900, "audio_prompt_tokens": 100}),  # 800 must be both
+        (900, 1000, 400, {"cached_audio_prompt_tokens": 400, "cached_prompt_tokens": 500, "audio_prompt_tokens": 100}),
+        (300, 600, 200, {"cached_audio_prompt_tokens": 200, "cached_prompt_tokens": 100, "audio_prompt_tokens": 400,
+                         "prompt_tokens": 300}),
+        (0, 900, 900, {"audio_prompt_tokens": 900, "prompt_tokens": 100}),  # which contradicts itself
+        (300, 600, None, {"cached_prompt_tokens": 300, "audio_prompt_tokens": 600, "prompt_tokens": 100}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["audio", "image"])
+def test_what_is_both_cached_and_audio_is_charged_once(
+    part: str, cached: int, audio: int, both: int | None, expected: dict[str, int]
+) -> None:
+    parts = {f"{part}_prompt_tokens": audio, f"cached_{part}_prompt_tokens": both, "cached_prompt_tokens": cached}
+    told = {name: count for name, count in parts.items() if count is not None}
+    measures = sums(None, prompt_tokens=1000, completion_tokens=0, total_tokens=1000, **told)
+    named = {kind.replace("audio", part): count for kind, count in expected.items()}
+    assert {line.kind: line.quantity for line in charges(measures, None)} == named
 
 
 @given(usages(), prices)

@@ -33,8 +33,8 @@ def test_a_cursor_leads_back_to_its_place() -> None:
         Cursors(KEY, "usage", {**QUESTION, "app": ["a"]}, None),
         Cursors(KEY, "usage", {**QUESTION, "app": ["a,b"]}, None),
         Cursors(KEY, "usage", {**QUESTION, "to": ["x"]}, None),
-        Cursors(KEY, "usage", QUESTION, allowed=["a"]),
-        Cursors(KEY, "usage", QUESTION, allowed=[]),
+        Cursors(KEY, "usage", QUESTION, "a"),
+        Cursors(KEY, "usage", QUESTION, ""),
     ],
 )
 def test_nothing_else_takes_it(other: Cursors) -> None:
