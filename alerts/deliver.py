@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from alerts.payloads import payload
+from alerts.receiver import receiver_now
 from alerts.send import NOT_ALLOWED, Answer, send
 from alerts.signature import signed
 from alerts.words import shown
 from ledger.alerts import Due, Stored
 from models.alert import Alert, State
-from models.webhook import fault_of_webhook
+from models.webhook import fault_of_webhook, masked
 from queries.read import each
 from services import Services
 from services import now as wall_clock
@@ -35,6 +36,8 @@ LEASE: Final = timedelta(minutes=2)
 MAX_ATTEMPTS: Final = 12
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=6)
+NO_RECEIVER: Final = "no receiver any more"
+"""Of an alert whose budget was deleted, or lost its webhook, before it was sent."""
 GONE: Final = 410
 """The status with which a receiver says that it wants no more."""
 
@@ -96,9 +99,10 @@ def wait_after(attempts: int, answer: Answer) -> timedelta | None:
 
 
 async def _deliver(services: Services, claimed: Stored, now: Callable[[], datetime], report: DeliverReport) -> None:
+    if not claimed.delivery.told:
+        _tell(services, claimed.alert)
+    claimed = await _directed(services, claimed)
     alert, begun = claimed.alert, claimed.delivery
-    if not begun.told:
-        _tell(services, alert)
     if alert.webhook is None:
         report.logged += 1
         await services.alerts.finish(claimed, replace(begun, state="logged", next_attempt=None, told=True))
@@ -119,6 +123,19 @@ async def _deliver(services: Services, claimed: Stored, now: Callable[[], dateti
     if state == "failed":
         figures = {"id": alert.id, "receiver": begun.receiver, "attempts": begun.attempts, "answer": answer.words}
         log.error("%s", json.dumps({"event": "alert_failed", **figures}))
+
+
+async def _directed(services: Services, claimed: Stored) -> Stored:
+    """The alert of a budget, to where the budget sends its alerts now: one that was edited, or deleted, has nothing
+    sent to the place it had before."""
+    if claimed.alert.budget is None or claimed.alert.webhook is None:
+        return claimed
+    receiver = await receiver_now(services, claimed.alert)
+    if receiver is None:
+        delivery = replace(claimed.delivery, receiver=None, answer=NO_RECEIVER)
+        return claimed._replace(alert=replace(claimed.alert, webhook=None), delivery=delivery)
+    delivery = replace(claimed.delivery, receiver=masked(receiver.webhook))
+    return claimed._replace(alert=replace(claimed.alert, **receiver._asdict()), delivery=delivery)
 
 
 def _tell(services: Services, alert: Alert) -> None:

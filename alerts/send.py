@@ -6,9 +6,12 @@ not followed and no proxy of the environment is asked.
 """
 
 import asyncio
+import math
 import socket
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
 from models.webhook import is_public
@@ -16,6 +19,7 @@ from models.webhook import is_public
 MAX_SECONDS: Final = 10.0
 """Of one request, from looking up the name to the answer's status."""
 NOT_ALLOWED: Final = "address not allowed"
+MAX_DIGITS: Final = 7
 MAX_TEXT: Final = 300
 """Characters of an answer's text that are read."""
 
@@ -69,9 +73,8 @@ async def send(
             ) as response,
         ):
             text = await _text(response.content) if with_text else None
-            wait = response.headers.get("Retry-After", "")
-            seconds = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 7 else None
-            return Answer(response.status, None, seconds, text, time.monotonic() - started)
+            wait = seconds_of(response.headers.get("Retry-After", ""), datetime.now(UTC))
+            return Answer(response.status, None, wait, text, time.monotonic() - started)
     except TimeoutError:
         return failed("timed out")
     except aiohttp.ClientConnectorDNSError:
@@ -82,6 +85,18 @@ async def send(
         return failed(NOT_ALLOWED if gate.refused else "not connected")
     except (aiohttp.ClientError, OSError, ValueError):
         return failed("broken off")
+
+
+def seconds_of(retry_after: str, now: datetime) -> int | None:
+    """How many seconds to wait, of a number or a date (RFC 9110, 10.2.3); None for anything else."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return int(retry_after) if len(retry_after) < MAX_DIGITS else None
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except (ValueError, OverflowError):
+        return None
+    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    return max(math.ceil((until - now).total_seconds()), 0)
 
 
 class _Gate:

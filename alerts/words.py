@@ -29,6 +29,7 @@ def shown(alert: Alert) -> dict[str, Any]:
         "actual": _amount(alert.actual),
         "projected": _amount(alert.projected),
         "usual": _amount(alert.usual),
+        "partly_priced": alert.partly_priced,
     }
 
 
@@ -49,12 +50,13 @@ def summary(alert: Alert) -> str:
     if alert.kind == "anomaly":
         hour = "" if alert.period_start is None else f" in the hour from {alert.period_start:%Y-%m-%d %H:%M} UTC"
         return f"{_whose(alert)} used {used}{hour}; usual is {told(alert.usual, alert.unit)}."
+    used = f"at least {used}" if alert.partly_priced else used
     text = f"{_whose(alert)} used {used} of {told(alert.limit, alert.unit)}"
     if alert.period_start and alert.period_end:
         text += f" in the period from {alert.period_start:%Y-%m-%d %H:%M} to {alert.period_end:%Y-%m-%d %H:%M} UTC"
-    return (
-        f"{text}." if alert.projected is None else f"{text}; at its end {told(alert.projected, alert.unit)} are likely."
-    )
+    if alert.projected is not None:
+        text += f"; at its end {told(alert.projected, alert.unit)} are likely"
+    return f"{text}. Some of it has no price." if alert.partly_priced else f"{text}."
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:

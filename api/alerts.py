@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 import services
 from alerts.deliver import attempt
+from alerts.receiver import receiver_now
 from alerts.words import shown, time_text
 from api.edits import json_body
 from api.response import Request, Response, json_response
 from budgets.entry import stored_budget
-from ledger.alerts import Receiver, Stored, Wanted
+from ledger.alerts import Stored, Wanted
 from ledger.rows import utc_text
 from models.alert import KINDS, STATES, Alert, Delivery, Format, State
 from models.entered import expected_object, first_fault, not_as_expected
@@ -101,16 +102,18 @@ async def test(request: Request) -> Response:
 
 async def retry(request: Request) -> Response:
     """Have alerts sent again that were given up, to where the alerts of their budget, or the unusual hours, are sent
-    now."""
+    now. One that would be sent nowhere now is not: `no_receiver`."""
     refuse_unknown(request.parameters, ())
     found = services.get()
     outcomes = []
     for each in dict.fromkeys(_body(request.body, RetryBody, _RETRY_EXPECTED).ids):
         stored = await found.alerts.get(each)
         status = "not_found" if stored is None else "not_failed"
-        if stored is not None and stored.alert.kind != "test":
-            receiver = await _receiver_now(found, stored.alert)
-            if await found.alerts.again(each, services.now(), receiver) is not None:
+        if stored is not None and stored.alert.kind != "test" and stored.delivery.state == "failed":
+            receiver = await receiver_now(found, stored.alert)
+            if receiver is None:
+                status = "no_receiver"
+            elif await found.alerts.again(each, services.now(), receiver) is not None:
                 status = "pending"
         outcomes.append({"id": each, "status": status})
     return json_response({"alerts": outcomes}, 202 if any(each["status"] == "pending" for each in outcomes) else 200)
@@ -193,16 +196,3 @@ async def _test_alert(found: Services, asked: TestBody, now: datetime) -> Alert:
         raise not_as_expected("budget", "one with a webhook", "one without")
     known = replace(alert, app=entry.app, cost_center=entry.cost_center, model=entry.model, budget=asked.budget)
     return replace(known, webhook=entry.webhook, format=asked.format or entry.format)
-
-
-async def _receiver_now(found: Services, alert: Alert) -> Receiver | None:
-    """Where such an alert would be sent now, if anywhere: the old place may have been its fault."""
-    if alert.budget is None:
-        return _receiver(found.settings.alert_webhook, found.settings.alert_webhook_format)
-    version = await found.budgets.get(alert.budget)
-    entry = None if version is None else stored_budget(version.document)
-    return None if entry is None else _receiver(entry.webhook, entry.format)
-
-
-def _receiver(webhook: str | None, form: Format) -> Receiver | None:
-    return None if webhook is None else Receiver(webhook, form)

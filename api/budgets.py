@@ -22,7 +22,7 @@ from queries.question import app_of, refuse_unknown
 MAX_BUDGETS: Final = 2_000
 """All of them are read by the timer."""
 RESERVED: Final = "status"
-"""Another endpoint has this path."""
+"""Another endpoint has this path, in whatever case: routes do not tell them apart."""
 
 
 async def listed(request: Request) -> Response:
@@ -42,7 +42,7 @@ async def one(request: Request) -> Response:
     """A budget with its history, or a new version of it."""
     refuse_unknown(request.parameters, ())
     name = checked_id(request.route["id"])
-    if name == RESERVED:
+    if name.lower() == RESERVED:
         raise QueryError("invalid_parameter", f"id: expected another than {RESERVED}, which is taken", "id")
     if request.method == "PUT":
         return await _put(request, name)

@@ -1,6 +1,7 @@
 """A budget, as the API takes and shows it and as the table keeps it."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -20,13 +21,15 @@ from queries.buckets import zone_named
 PeriodName = Literal["day", "month"]
 Unit = Literal["tokens", "USD"]
 MAX_THRESHOLDS: Final = 10
+CONTROLS: Final = ("Cc", "Cs")
+"""Categories of characters that no name has: those that control, and halves of one."""
 MAX_LIMIT: Final = Decimal(10**15)
 _DECIMAL: Final = re.compile(r"[0-9]{1,16}(\.[0-9]{1,6})?")
 
 _EXPECTED: Final = {
-    "app": "the name of an app, of at most 256 characters, or null for no single one",
-    "cost_center": "the name of a cost centre, of at most 256 characters, or null; not together with app",
-    "model": "the name of a model, of at most 256 characters, or null for all",
+    "app": "the name of an app, of at most 256 characters and no control characters, or null for no single one",
+    "cost_center": "that of a cost centre, of at most 256 characters and no control characters, or null; not with app",
+    "model": "the name of a model, of at most 256 characters and no control characters, or null for all",
     "period": "day or month",
     "tz": "an IANA time zone such as Europe/Berlin",
     "unit": "tokens or USD",
@@ -103,8 +106,13 @@ def read_budget(body: object, allow_private: bool) -> BudgetEntry:
     _refuse(entry.app is not None and entry.cost_center is not None, "cost_center", "one beside an app")
     too_long = entry.app is not None and len(escape_key(entry.app)) > MAX_ESCAPED_LENGTH
     _refuse(too_long, "app", "a longer one than any app can have")
+    for field in ("app", "cost_center", "model"):
+        name = getattr(entry, field) or ""
+        has_control = any(unicodedata.category(character) in CONTROLS for character in name)
+        _refuse(has_control, field, "one with control characters")
     _refuse(len(set(entry.thresholds)) != len(entry.thresholds), "thresholds", "one of them twice")
     _refuse(entry.unit == "tokens" and entry.limit != entry.limit.to_integral_value(), "limit", "a part of a token")
+    _refuse(entry.tz == "Factory", "tz", "Factory, which stands for no zone")
     try:
         zone_named(entry.tz)
     except QueryError:

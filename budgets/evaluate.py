@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from asker import asker_of
@@ -34,9 +34,14 @@ log = logging.getLogger("usage_collector.budgets")
 MAX_PROFILES: Final = 50
 """That one run reads: thousands of rows each. Until its turn comes, a budget has the profile it had, or none."""
 MEASURE_SECONDS: Final = 240
+SHARED_PART: Final = 0.5
+"""Of them, for reads that answer for many budgets; the rest of them is for those that need a read of their own."""
 PROFILE_SECONDS: Final = 60
 """Of one run, which is ended after ten minutes (functionTimeout): what is left has no answer in it."""
 CONCURRENCY: Final = 8
+TOO_SLOW: Final = "too_slow"
+"""What is said of a budget that was not asked for, since the run had no time left."""
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 PLACES: Final = {"tokens": 0, "USD": 6}
 """After the point, in projections."""
 PASSING: Final = (StoreBusy, StoreUnavailable)
@@ -120,8 +125,14 @@ async def _judge(
     services: Services, asker: Asker, budgets: Sequence[_Budget], at: datetime, report: EvaluateReport
 ) -> None:
     seconds = services.settings.query_max_seconds
-    wanted = [Wanted(found.budget, found.period) for budget in budgets for found in budget.due]
-    measured = await measure(asker, wanted, at, Clock(seconds, MEASURE_SECONDS))
+    wanted: dict[Wanted, datetime] = {}
+    for budget in budgets:
+        asked = budget.state.asked or NEVER
+        for found in budget.due:  # budgets that are the same but for their ids are one question
+            key = Wanted(found.budget, found.period)
+            wanted[key] = min(wanted.get(key, asked), asked)
+    shared, alone = (Clock(seconds, round(MEASURE_SECONDS * part)) for part in (SHARED_PART, 1))
+    measured = await measure(asker, wanted, at, shared, alone)
     await _renew_profiles(asker, budgets, at, Clock(seconds, PROFILE_SECONDS))
 
     async def one(budget: _Budget) -> None:
@@ -149,7 +160,7 @@ async def _judge_one(
     """Raise what is crossed, then note it."""
     current = period_at(at, budget.entry.period, budget.entry.zone)
     for found in budget.due:
-        used = measured[Wanted(found.budget, found.period)]
+        used = measured.get(Wanted(found.budget, found.period), TOO_SLOW)
         report.periods += 1
         is_current = found.version == budget.version.version and found.period == current
         if isinstance(used, str):
@@ -159,8 +170,9 @@ async def _judge_one(
                 budget.evaluation = evaluation
             continue
         projection = _projected(found, used, at, budget.state.profile if is_current else None)
-        for threshold in crossed(found.budget, used):
-            alert = _alert(budget.version.id, found, used, projection, threshold, at)
+        reached = crossed(found.budget, used)
+        for threshold in reached:
+            alert = _alert(budget.version.id, found, used, projection, threshold, at, threshold == reached[-1])
             is_new = await services.alerts.raise_once(alert)
             report.raised += is_new  # not in one line: others count here while this one waits
         if is_current:
@@ -168,6 +180,8 @@ async def _judge_one(
                 budget.version.id, found.version, found.period, at, used, projection.amount, projection.method
             )
     state = budget.state
+    if any(Wanted(found.budget, found.period) in measured for found in budget.due):
+        state = replace(state, asked=at)
     if budget.evaluation is not None:
         state = replace(state, found=shown_evaluation(budget.evaluation, budget.entry))
     if budget.fault is None:
@@ -182,7 +196,10 @@ def _projected(found: Due, used: Used, at: datetime, usual: Sequence[float] | No
     return project(used.amount, found.period, at, usual, budget.zone, PLACES[budget.unit])
 
 
-def _alert(budget_id: str, found: Due, used: Used, projection: Projection, threshold: int, at: datetime) -> Alert:
+def _alert(
+    budget_id: str, found: Due, used: Used, projection: Projection, threshold: int, at: datetime, is_highest: bool
+) -> Alert:
+    """Only the highest threshold that was reached is sent, the others are noted, told in the log and listed."""
     budget, period = found.budget, found.period
     first_day = period.start.astimezone(budget.zone).date()
     return Alert(
@@ -200,7 +217,8 @@ def _alert(budget_id: str, found: Due, used: Used, projection: Projection, thres
         limit=budget.limit,
         actual=used.amount,
         projected=projection.amount,
-        webhook=budget.webhook,
+        partly_priced=used.partly_priced,
+        webhook=budget.webhook if is_highest else None,
         format=budget.format,
     )
 

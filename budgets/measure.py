@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -51,20 +51,33 @@ class Clock:
         return max(min(self._seconds, int(self._end - time.monotonic())), 0)
 
 
-async def measure(asker: Asker, wanted: Sequence[Wanted], now: datetime, clock: Clock) -> dict[Wanted, Used | str]:
-    """What was used of each, or why that is not known. A period's sums are read as a whole: of a month of UTC that is
-    its month rows. Where one read cannot answer for all, each budget is asked for alone, when all others were. Raises
-    StoreError."""
+async def measure(
+    asker: Asker, wanted: Mapping[Wanted, datetime], now: datetime, clock: Clock, alone_clock: Clock
+) -> dict[Wanted, Used | str]:
+    """What was used of each, or why that is not known; what there was no time to ask for is left out. `wanted` says
+    when each was asked for last: those that wait longest come first. A period's sums are read as a whole: of a month of
+    UTC that is its month rows. Where one read cannot answer for all, each budget is asked for alone, when all others
+    were, in the time of `alone_clock`. Raises StoreError."""
     found: dict[Wanted, Used | str] = {}
     alone: list[Wanted] = []
-    for period in dict.fromkeys(each.period for each in wanted):
-        of_period = list(dict.fromkeys(each for each in wanted if each.period == period))
+    periods: dict[Period, list[Wanted]] = {}
+    for each in sorted(wanted, key=wanted.__getitem__):
+        periods.setdefault(each.period, []).append(each)
+    # by the last of a period: those that one read could not answer for wait longer than their period did
+    for of_period in sorted(periods.values(), key=lambda those: wanted[those[-1]]):
+        if not clock.left:
+            break
         shared = await _read(asker, of_period, now, clock)
-        found |= dict.fromkeys(of_period, shared) if isinstance(shared, str) else shared
-        if isinstance(shared, str) and len(of_period) > 1:
+        if not isinstance(shared, str):
+            found |= shared
+        elif len(of_period) == 1:
+            found[of_period[0]] = shared
+        else:
             alone += of_period
-    for each in alone:
-        answer = await _read(asker, [each], now, clock)
+    for each in sorted(alone, key=wanted.__getitem__):
+        if not alone_clock.left:
+            break
+        answer = await _read(asker, [each], now, alone_clock)
         found[each] = answer if isinstance(answer, str) else answer[each]
     return found
 

@@ -5,7 +5,7 @@ that none is missed when nothing ran for long, it is noted until when all is `se
 that is evaluated, and with the version of the budget that was in force at its end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -16,7 +16,8 @@ from ledger.versions import Version
 from models.event import parse_rfc3339
 from queries.buckets import DAY, midnight, month_after
 
-GRACE: Final = timedelta(days=1)
+GRACE: Final[Mapping[PeriodName, timedelta]] = {"day": timedelta(days=1), "month": timedelta(weeks=1)}
+"""A week is how long a hub may keep events. It costs a read more a run."""
 MAX_PERIODS: Final = 40
 """Of one budget in one run: the oldest, and the current one; the next run does the rest."""
 
@@ -73,7 +74,7 @@ def due(history: Sequence[Version], settled: datetime | None, now: datetime) -> 
             if replaced is not None and period.end > replaced:  # the next version is in force at its end
                 break
             found.append(Due(version.version, budget, period))
-    done = now - GRACE
+    done = now - max((GRACE[each.budget.period] for each in found), default=max(GRACE.values()))
     if len(found) > MAX_PERIODS:
         found = [*found[: MAX_PERIODS - 1], found[-1]]
         done = min(done, found[-2].period.end)

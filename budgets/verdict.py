@@ -12,7 +12,7 @@ from budgets.projection import Method
 from models.event import parse_rfc3339
 from prices.price import decimal_text
 
-State = Literal["within", "exceeded", "unknown"]
+State = Literal["within", "exceeded", "partly_priced", "unknown"]
 MAX_FOLDED: Final = 16
 """Budgets that the status of an app tells of, those that decide first."""
 
@@ -27,6 +27,11 @@ class Used:
     unpriced_audio_seconds: Decimal = Decimal(0)
     calls: int = 0
     calls_without_usage: int = 0
+
+    @property
+    def partly_priced(self) -> bool:
+        """Whether `amount` is a lower bound."""
+        return bool(self.unpriced_tokens or self.unpriced_audio_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,13 @@ def crossed(budget: BudgetEntry, used: Used) -> list[int]:
 
 
 def state_of(budget: BudgetEntry, used: Used | None) -> State:
-    """Exceeded is what has reached its limit. Without a price, or without an evaluation, nothing is known."""
+    """Exceeded is what has reached its limit. Without a price, or without an evaluation, nothing is known; and what is
+    below its limit, with some of it unpriced, may be above."""
     if used is None or used.amount is None:
         return "unknown"
-    return "exceeded" if used.amount >= budget.limit else "within"
+    if used.amount >= budget.limit:
+        return "exceeded"
+    return "partly_priced" if used.partly_priced else "within"
 
 
 def shown_evaluation(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:

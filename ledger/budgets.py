@@ -26,18 +26,23 @@ STATUS: Final = "status"
 EVERYTHING: Final = "*"
 """No app has this key: `*` is escaped in them."""
 
+MAX_STATUS_LENGTH: Final = 30_000
+"""Characters, all ASCII, of what is noted for an app: a text column holds 32,768, and 100 rows must fit into one
+transaction of 4 MiB. A character outside the Basic Multilingual Plane takes twelve."""
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
     """`found` is the last evaluation as it is shown, None before the first. Periods that ended by `settled` are done
     with. `profile` is what is usual in each hour of a week (None: no history), as of `profiled`, for the budget's
-    version `profile_version`."""
+    version `profile_version`. It was `asked` for then: those that a run has no time for come first in the next."""
 
     settled: datetime | None = None
     found: Mapping[str, Any] | None = None
     profile: Sequence[float] | None = None
     profiled: datetime | None = None
     profile_version: int = 0
+    asked: datetime | None = None
     etag: str | None = None
 
 
@@ -78,6 +83,8 @@ class BudgetNotes:
             entity["settled"] = utc_text(state.settled)
         if state.profiled is not None:
             entity["profiled"] = utc_text(state.profiled)
+        if state.asked is not None:
+            entity["asked"] = utc_text(state.asked)
         with suppress(RowExists, RowChanged):
             await insist(partial(self._store.submit, [Write(entity, state.etag)]))
 
@@ -104,12 +111,19 @@ class BudgetNotes:
         for start in range(0, len(stale), MAX_TRANSACTION_ENTITIES):
             await self._delete(stale[start : start + MAX_TRANSACTION_ENTITIES])
         same = {"PartitionKey": STATUS, "as_of": utc_text(now)}
-        entities = [same | {"RowKey": key, "budgets": json.dumps(budgets)} for key, budgets in rows.items()]
+        entities = [same | {"RowKey": key, "budgets": _fitting(budgets)} for key, budgets in rows.items()]
         await upsert_all(self._store, entities)
 
     async def _delete(self, entities: Sequence[Entity]) -> None:
         with suppress(RowChanged):  # another run deletes too, or we did and the answer was lost
             await insist(partial(self._store.submit, [Write(entity, "*", delete=True) for entity in entities]))
+
+
+def _fitting(budgets: Sequence[Mapping[str, Any]]) -> str:
+    """As many of them as a row can hold, the first ones: they decide, and are short, since they name no model."""
+    while len(text := json.dumps(budgets)) > MAX_STATUS_LENGTH:
+        budgets = budgets[:-1]
+    return text
 
 
 def _state(row: Row) -> BudgetState:
@@ -120,5 +134,6 @@ def _state(row: Row) -> BudgetState:
         profile=json.loads(columns["profile"]),
         profiled=parse_rfc3339(columns["profiled"]) if "profiled" in columns else None,
         profile_version=columns["profile_version"],
+        asked=parse_rfc3339(columns["asked"]) if "asked" in columns else None,
         etag=row.etag,
     )

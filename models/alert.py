@@ -31,7 +31,8 @@ class Alert:
         test/{budget or ''}/{time}
 
     Times are UTC. `threshold` is in percent; `limit`, `actual`, `projected` and `usual` are in `unit`, "tokens" or
-    "USD". `usual` is what is usual at that hour. `webhook` is where to send it, a secret; None: log and metric only.
+    "USD". `usual` is what is usual at that hour. `partly_priced`: some usage has no
+    price, so that `actual` is a lower bound. `webhook` is where to send it, a secret; None: log and metric only.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Alert:
     actual: Decimal | None = None
     projected: Decimal | None = None
     usual: Decimal | None = None
+    partly_priced: bool = False
     webhook: str | None = None
     format: Format = "cloudevents"
 

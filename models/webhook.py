@@ -9,6 +9,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 MAX_URL_LENGTH: Final = 2048
+MAX_LABEL_LENGTH: Final = 63
+"""Of a part of a host name (RFC 1035)."""
 
 _NOT_PUBLIC: Final = [
     ip_network(text)
@@ -58,6 +60,9 @@ def fault_of_webhook(url: str, *, allow_private: bool) -> str | None:
         return expected
     if " " in url or "\\" in url:
         return expected
+    labels = host.removesuffix(".").split(".")
+    if ":" not in host and not all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels):
+        return f"{expected}, whose host name has no empty part and none of more than {MAX_LABEL_LENGTH} characters"
     if parts.username is not None or parts.password is not None:
         return f"{expected}, without user and password"
     if not allow_private and _is_number(host) and not is_public(host):

@@ -57,7 +57,7 @@ from telemetry.instruments import (
 )
 
 SCOPE = "usage_collector"
-BUDGET_STATES = ("within", "exceeded", "unknown")
+BUDGET_STATES = ("within", "exceeded", "partly_priced", "unknown")
 OUTCOMES = ("counted", "duplicate", "joined", "pending", "dead_lettered")
 
 Attributes = Mapping[str, AttributeValue]

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "redrive": {"models", "collectors", "ledger", "services"},
     "asker": {"queries", "services"},
     "budgets": {"models", "ledger", "prices", "queries", "services", "asker", "memo"},
-    "alerts": {"models", "ledger", "queries", "services", "asker"},
+    "alerts": {"models", "ledger", "queries", "services", "asker", "budgets"},
     "api": {
         *("models", "collectors", "ledger", "prices", "queries", "services", "redrive", "backlog", "memo", "asker"),
         "budgets",

@@ -33,6 +33,7 @@ class AlertAnswer(Answer):
     actual: Amount | None
     projected: Amount | None
     usual: Amount | None
+    partly_priced: bool
     state: State
     webhook: str | None
     format: Format | None
@@ -71,7 +72,7 @@ class RetriedAlert(Answer):
     """What became of one."""
 
     id: str
-    status: Literal["pending", "not_failed", "not_found"]
+    status: Literal["pending", "not_failed", "not_found", "no_receiver"]
 
 
 class RetryAnswer(Answer):

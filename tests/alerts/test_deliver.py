@@ -18,14 +18,17 @@ import alerts.deliver
 import alerts.send
 from alerts.deliver import LONGEST_WAIT, MAX_ATTEMPTS, DeliverReport, deliver, wait_after
 from alerts.send import Answer
+from budgets.entry import DELETED, read_budget
 from ledger.alerts import Alerts, Stored
 from models.alert import Alert
 from models.errors import StoreUnavailable
+from models.webhook import masked
 from pipeline import purge
 from services import Services
 from tests.alerts.conftest import SECRET, Build
-from tests.alerts.receiver import Receiver
-from tests.ledger.test_alerts import EVER, alert
+from tests.alerts.receiver import Receiver, receiving
+from tests.ledger.test_alerts import EVER
+from tests.ledger.test_alerts import alert as alert_of_budget
 from tests.support.events import NOON
 from tests.support.faulty import FaultyStore, at, never
 from tests.support.ledger import no_wait
@@ -34,6 +37,11 @@ from tests.support.metrics import Meter
 DELIVERED, AGAIN, FAILED = DeliverReport(delivered=1), DeliverReport(again=1), DeliverReport(failed=1)
 LATER = timedelta(hours=7)
 """Longer than any wait."""
+
+
+def alert(number: int = 0, **changes: Any) -> Alert:
+    """Of an unusual hour: what a budget's alert goes through beside this is at the end."""
+    return alert_of_budget(number, **{"kind": "anomaly", "budget": None, **changes})
 
 
 async def run(services: Services, now: datetime = NOON) -> DeliverReport:
@@ -86,8 +94,8 @@ async def test_what_has_no_receiver_is_told_in_log_and_metric_once(
     assert await run(services) == DeliverReport(logged=1)
     assert await run(services, NOON + LATER) == DeliverReport()
     [line] = told(caplog, "alert")
-    assert (line["id"], line["kind"], line["app"], line["threshold"]) == (alert().id, "budget", "a", 80)
-    assert meter.read() == {("usage_collector.alerts", frozenset({("usage_collector.kind", "budget")})): 1}
+    assert (line["id"], line["kind"], line["app"], line["threshold"]) == (alert().id, "anomaly", "a", 80)
+    assert meter.read() == {("usage_collector.alerts", frozenset({("usage_collector.kind", "anomaly")})): 1}
     assert (await only(services)).delivery.state == "logged"
 
 
@@ -314,3 +322,44 @@ async def test_the_timer_that_purges_forgets_old_alerts(make: Build) -> None:
         await services.alerts.raise_once(alert(number, webhook=None))
     await purge(services, now=lambda: NOON + timedelta(days=62, seconds=5))
     assert [each.alert for each in (await services.alerts.page(EVER, 10)).alerts] == [alert(10, webhook=None)]
+
+
+# ------------------------------------------------------------------------------------------------------- of a budget
+
+
+async def enter(services: Services, webhook: str | None) -> None:
+    entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
+    await services.budgets.edit("b", lambda _: entry.model_dump(mode="json"), NOON)
+
+
+async def test_a_budget_that_was_edited_has_nothing_sent_to_its_old_webhook(make: Build, receiver: Receiver) -> None:
+    services = await make()
+    async with receiving() as wrong:
+        wrong.says(500)
+        await enter(services, wrong.url)
+        await services.alerts.raise_once(alert_of_budget(webhook=wrong.url))
+        assert await run(services) == AGAIN
+        await enter(services, receiver.url)
+        assert await run(services, NOON + LATER) == DELIVERED
+        assert (len(wrong.got), len(receiver.got)) == (1, 1)
+    assert (await only(services)).delivery.receiver == masked(receiver.url)
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_a_budget_without_receiver_has_nothing_sent_any_more(
+    make: Build, receiver: Receiver, deleted: bool
+) -> None:
+    services = await make()
+    await enter(services, receiver.url)
+    receiver.says(500)
+    await services.alerts.raise_once(alert_of_budget(webhook=receiver.url))
+    assert await run(services) == AGAIN
+    if deleted:
+        await services.budgets.edit("b", lambda _: DELETED, NOON)
+    else:
+        await enter(services, None)
+    assert await run(services, NOON + LATER) == DeliverReport(logged=1)
+    assert len(receiver.got) == 1
+    found = await only(services)
+    assert (found.delivery.state, found.delivery.receiver, found.alert.webhook) == ("logged", None, None)
+    assert found.delivery.answer == "no receiver any more"

@@ -1,6 +1,7 @@
 """alerts.words and alerts.payloads: what receivers get; and nothing in a name becomes more than text."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ BUDGET = Alert(
     "budget",
     datetime(2026, 11, 20, 13, 5, tzinfo=UTC),
     app="search",
-    model="gpt-4o",
+    model="gpt-4o-2024-08-06",
     budget="search-month",
     period_start=datetime(2026, 11, 1, tzinfo=UTC),
     period_end=datetime(2026, 12, 1, tzinfo=UTC),
@@ -68,11 +69,11 @@ def test_a_cloud_event_says_all_of_a_budget() -> None:
             "id": "budget/search-month/3/2026-11-01/80",
             "kind": "budget",
             "raised": "2026-11-20T13:05:00Z",
-            "summary": "search with gpt-4o used 812.35 USD of 1,000.00 USD in the period from 2026-11-01 00:00 to "
-            "2026-12-01 00:00 UTC; at its end 1,290.10 USD are likely.",
+            "summary": "search with gpt-4o-2024-08-06 used 812.35 USD of 1,000.00 USD in the period from "
+            "2026-11-01 00:00 to 2026-12-01 00:00 UTC; at its end 1,290.10 USD are likely.",
             "app": "search",
             "cost_center": None,
-            "model": "gpt-4o",
+            "model": "gpt-4o-2024-08-06",
             "budget": "search-month",
             "period_start": "2026-11-01T00:00:00Z",
             "period_end": "2026-12-01T00:00:00Z",
@@ -82,6 +83,7 @@ def test_a_cloud_event_says_all_of_a_budget() -> None:
             "actual": "812.345678",
             "projected": "1290.1",
             "usual": None,
+            "partly_priced": False,
         },
     }
 
@@ -98,7 +100,7 @@ def test_an_unusual_hour_in_words_and_whole_tokens() -> None:
     ("changes", "begins"),
     [
         ({"app": None, "model": None}, "All apps used"),
-        ({"app": None, "cost_center": "4711"}, "Cost centre 4711 with gpt-4o used"),
+        ({"app": None, "cost_center": "4711"}, "Cost centre 4711 with gpt-4o-2024-08-06 used"),
     ],
 )
 def test_whose_budget(changes: dict[str, Any], begins: str) -> None:
@@ -117,7 +119,7 @@ def test_a_card_for_teams() -> None:
     assert lines[0] == "Budget search-month: 80 % reached"
     assert lines[2:] == [
         "App: search",
-        "Model: gpt-4o",
+        "Model: gpt-4o-2024-08-06",
         "Budget: search-month",
         "Used: 812.35 USD",
         "Limit: 1,000.00 USD",
@@ -130,7 +132,7 @@ def test_blocks_for_slack() -> None:
     header, text, fields = message["blocks"]
     assert (header["type"], header["text"]["text"]) == ("header", "Budget search-month: 80 % reached")
     assert text["text"]["text"] == summary(BUDGET)
-    assert [field["text"] for field in fields["fields"]][:2] == ["App: search", "Model: gpt-4o"]
+    assert [field["text"] for field in fields["fields"]][:2] == ["App: search", "Model: gpt-4o-2024-08-06"]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -192,3 +194,9 @@ def test_any_name_gives_a_body_in_one_line_a_text(name: str, form: Format, kind:
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_webhook_is_in_no_payload(form: Format) -> None:
     assert "secret" not in payload(BUDGET, form, "/api/alerts").body.decode()
+
+
+def test_what_is_partly_priced_is_at_least_as_much() -> None:
+    words = summary(replace(BUDGET, partly_priced=True))
+    assert "used at least 812.35 USD of" in words
+    assert words.endswith("Some of it has no price.")

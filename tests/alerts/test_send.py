@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 import alerts.send
-from alerts.send import MAX_TEXT, Answer, send
+from alerts.send import MAX_TEXT, Answer, seconds_of, send
 from tests.alerts.receiver import receiving
 
 
@@ -33,6 +34,12 @@ async def test_any_status_of_success_will_do(status: int) -> None:
         assert (await to(receiver.url)).delivered
 
 
+def test_a_wait_may_be_a_date() -> None:
+    now = datetime(2026, 10, 21, 7, 27, 30, tzinfo=UTC)
+    assert seconds_of("Wed, 21 Oct 2026 07:28:00 GMT", now) == 30
+    assert seconds_of("Wed, 21 Oct 2026 07:27:00 GMT", now) == 0
+
+
 @pytest.mark.parametrize("status", [300, 400, 404, 410, 429, 500, 503])
 async def test_other_statuses_are_none(status: int) -> None:
     async with receiving() as receiver:
@@ -41,8 +48,8 @@ async def test_other_statuses_are_none(status: int) -> None:
         assert (answer.delivered, answer.words, answer.retry_after) == (False, f"status {status}", 30)
 
 
-@pytest.mark.parametrize("wait", ["", "soon", "-1", "1" * 40, "٣", "Wed, 21 Oct 2026 07:28:00 GMT"])
-async def test_a_wait_that_is_no_number_is_none(wait: str) -> None:
+@pytest.mark.parametrize("wait", ["", "soon", "-1", "1" * 40, "٣", "Wed, 99 Oct 2026 07:28:00 GMT"])
+async def test_a_wait_that_is_no_number_and_no_date_is_none(wait: str) -> None:
     async with receiving() as receiver:
         receiver.says(503, **{"Retry-After": wait})
         assert (await to(receiver.url)).retry_after is None

@@ -9,6 +9,7 @@ import pytest
 
 import alerts.send
 from alerts.deliver import deliver
+from budgets.entry import read_budget
 from models.caller import READ_ALL
 from services import Services
 from tests.alerts.receiver import Receiver, receiving
@@ -53,6 +54,9 @@ def _same(moment: datetime) -> datetime:
 async def given_up(services: Services, number: int, webhook: str, **changes: Any) -> str:
     """An alert that failed; gives its id."""
     each = alert(number, webhook=webhook, **changes)
+    if each.budget is not None:
+        entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
+        await services.budgets.edit(each.budget, lambda _: entry.model_dump(mode="json"), NOON)
     await services.alerts.raise_once(each)
     while (stored := await services.alerts.get(each.id)) and stored.delivery.next_attempt is not None:
         await deliver(services, now=partial(_same, stored.delivery.next_attempt))
@@ -81,6 +85,7 @@ class TestList:
                 "actual": None,
                 "projected": None,
                 "usual": None,
+                "partly_priced": False,
                 "state": "pending",
                 "webhook": "https://hooks.example.com/…",
                 "format": "cloudevents",
@@ -252,7 +257,7 @@ class TestRetry:
                 {"id": "other", "status": "not_found"},
             ],
         )
-        assert (await deliver(found)).delivered == 1
+        assert (await deliver(found)).delivered == 2
         assert (await retry(failed)).status == 200
 
     async def test_it_goes_where_the_budget_sends_its_alerts_now(
@@ -262,6 +267,8 @@ class TestRetry:
         async with receiving() as wrong:
             wrong.says(410)
             failed = await given_up(found, 0, wrong.url)
+        await ask_one("budget", "budgets", "id", "b", method="DELETE")
+        assert (await retry(failed)).json["alerts"] == [{"id": failed, "status": "no_receiver"}]
         body = {**BUDGET, "webhook": receiver.url, "format": "slack"}
         await ask_one("budget", "budgets", "id", "b", method="PUT", body=body)
         await retry(failed)

@@ -89,6 +89,11 @@ class TestEntering:
             ({"thresholds": list(range(1, 12))}, "thresholds"),
             ({"thresholds": 50}, "thresholds"),
             ({"tz": "Mars/Olympus"}, "tz"),
+            ({"tz": "Factory"}, "tz"),
+            ({"app": "a\x00b"}, "app"),
+            ({"app": None, "model": "a\x7fb"}, "model"),
+            ({"webhook": "https://a..example.com/"}, "webhook"),
+            ({"webhook": f"https://{'x' * 64}.example.com/"}, "webhook"),
             ({"cost_center": "4711"}, "cost_center"),
             ({"app": ""}, "app"),
             ({"app": "é" * 200}, "app"),
@@ -117,7 +122,7 @@ class TestEntering:
         await configure()
         assert (await budget("a", "PUT", body)).status in (400, 413)
 
-    @pytest.mark.parametrize("name", ["status", "a b", "a/b", "é", "x" * 65])
+    @pytest.mark.parametrize("name", ["status", "Status", "a b", "a/b", "é", "x" * 65])
     async def test_an_id_is_plain_and_no_endpoints_name(self, configure: Configure, name: str) -> None:
         await configure()
         for method in ("GET", "PUT", "DELETE"):

@@ -28,6 +28,8 @@ async def test_each_threshold_fires_once_and_says_what_it_saw(azurite: Azurite) 
         assert (await run(services, f"{DAY}T12:00")).raised == 1
         await used(services, 500, f"{DAY}T12:01")
         assert (await run(services, f"{DAY}T12:05")).raised == 2
+        of_one_run = [await services.alerts.get(f"budget/b/1/{DAY}/{threshold}") for threshold in (80, 100)]
+        assert [each and each.alert.webhook for each in of_one_run] == [None, "https://example.com/hook"]
         assert (await run(services, f"{DAY}T12:10")).raised == 0
         assert await raised(services) == [f"b/1/{DAY}/{threshold}" for threshold in (100, 50, 80)]
         stored = await services.alerts.get(f"budget/b/1/{DAY}/50")
@@ -129,7 +131,7 @@ class TestMoney:
             await used(services, 1_000_000, f"{DAY}T11:00", response_model=PRICED)
             await run(services, f"{DAY}T12:05")
             found = await state(services, "b")
-            assert (found["actual"], found["state"], found["unpriced_tokens"]) == ("2.5", "within", 700)
+            assert (found["actual"], found["state"], found["unpriced_tokens"]) == ("2.5", "partly_priced", 700)
 
     async def test_calls_without_usage_are_told_beside_it(self, azurite: Azurite) -> None:
         async with app(azurite) as services:
@@ -250,5 +252,6 @@ async def test_metrics_tell_how_many_budgets_are_in_which_state(azurite: Azurite
         await enter(services, "unpriced", unit="USD")
         await used(services, 600, f"{DAY}T10:00", response_model="nobody's")
         await run(services, f"{DAY}T12:00")
-        assert meter.of("usage_collector.budgets") == {("exceeded",): 1, ("within",): 1, ("unknown",): 1}
+        states = {("exceeded",): 1, ("partly_priced",): 0, ("within",): 1, ("unknown",): 1}
+        assert meter.of("usage_collector.budgets") == states
         assert meter.of("#usage_collector.budgets.duration") == {(): 1}

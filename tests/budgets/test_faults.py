@@ -100,6 +100,47 @@ async def test_a_run_that_takes_too_long_says_so_and_the_next_one_misses_nothing
         assert await raised(services) == [f"a/1/{DAY}/50", f"b/1/{DAY}/50"]
 
 
+async def test_with_time_for_one_budget_a_run_each_has_its_turn(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of different periods, so that each has a read of its own: those that waited longest come first."""
+    async with app(azurite) as services:
+        zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo"]
+        for name, zone in zip("abcd", zones, strict=True):
+            await enter(services, name, edited=f"{DAY}T08:00", tz=zone, thresholds=[50])
+        await used(services, 600, f"{DAY}T10:00")
+        monkeypatch.setattr(evaluating, "Clock", _OneQuestion)
+        seen = [(await run(services, f"{DAY}T12:{minute}")).failed for minute in (10, 15, 20, 25)]
+        assert seen == [3, 3, 3, 3]
+        assert len(await raised(services)) == 4
+
+
+async def test_with_time_for_one_budget_each_that_is_asked_for_alone_has_its_turn(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app(azurite, QUERY_MAX_REQUESTS="100") as services:
+        events = [usage_event(request_id=f"{n}", app_id=f"app-{n}", timestamp=f"{DAY}T10:00:00Z") for n in range(101)]
+        await fill(services, [(event, "0") for event in events])
+        await enter(services, "all", edited=f"{DAY}T08:00")
+        for name in ("app-1", "app-2", "app-3"):
+            await enter(services, name, edited=f"{DAY}T08:00", app=name, thresholds=[1])
+        monkeypatch.setattr(evaluating, "Clock", _OneQuestion)
+        for minute in (10, 15, 20, 25):
+            await run(services, f"{DAY}T12:{minute}")
+        assert len(await raised(services)) == 3
+
+
+class _OneQuestion:
+    """Time for one question: it is asked for whether there is time, and how much."""
+
+    def __init__(self, seconds: int, seconds_of_run: int):
+        self._lefts = [seconds, seconds]
+
+    @property
+    def left(self) -> int:
+        return self._lefts.pop() if self._lefts else 0
+
+
 async def test_if_the_tables_do_not_answer_the_run_fails(azurite: Azurite) -> None:
     async with app(azurite) as services:
         await enter(services, "a")

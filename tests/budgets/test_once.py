@@ -55,7 +55,7 @@ class Truth:
                     if amount * 100 >= limit * threshold
                 }
             day += DAY
-        self.settled = max(self.settled, now - GRACE)
+        self.settled = max(self.settled, now - GRACE["day"])
 
 
 @settings(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from budgets.entry import BudgetEntry, read_budget
 from budgets.periods import GRACE, MAX_PERIODS, Period, due, needs_history, period_at, periods_ending_after
 from budgets.projection import HOUR, SLOTS, WEEK, expected, profile, project, slot
-from budgets.verdict import MAX_FOLDED, Used, crossed, folded, status_of
+from budgets.verdict import MAX_FOLDED, Used, crossed, folded, state_of, status_of
 from ledger.versions import Version
 from tests.budgets.evaluating import at
 
@@ -76,11 +76,11 @@ class TestPeriods:
             assert 1 <= len(found) <= MAX_PERIODS
             assert found[-1].period == period_at(now, name, ZoneInfo("UTC"))
             seen |= {each.period: now for each in found}
-            assert settled <= max(now - GRACE, at("2024-01-10T12:00"))
+            assert settled <= max(now - GRACE[name], at("2024-01-10T12:00"))
         assert settled is not None
         for period in periods_ending_after(at("2024-01-10T12:00"), settled, budget(period=name)):
             if period.end <= settled:
-                assert seen[period] >= period.end + GRACE
+                assert seen[period] >= period.end + GRACE[name]
 
     def test_an_earlier_version_judges_what_ended_before_the_edit_and_no_more(self) -> None:
         history = [version(1, "2024-02-01T00:00:00"), version(2, "2024-02-03T10:00:00", limit=5)]
@@ -95,6 +95,14 @@ class TestPeriods:
         history = [version(1, "2024-02-01T00:00:00"), gone, version(3, "2024-02-05T10:00:00")]
         found, _ = due(history, None, at("2024-02-06T12:00"))
         assert [(each.version, each.period.start.day) for each in found] == [(3, 5), (3, 6)]
+
+
+def test_below_its_limit_what_is_partly_priced_is_not_within() -> None:
+    entry = budget(unit="USD", limit=10)
+    assert state_of(entry, Used(Decimal(9))) == "within"
+    assert state_of(entry, Used(Decimal(9), unpriced_tokens=1)) == "partly_priced"
+    assert state_of(entry, Used(Decimal(9), unpriced_audio_seconds=Decimal(1))) == "partly_priced"
+    assert state_of(entry, Used(Decimal(10), unpriced_tokens=1)) == "exceeded"
 
 
 class TestProjection:

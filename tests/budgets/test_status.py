@@ -47,6 +47,20 @@ async def test_a_budget_of_everything_covers_apps_that_the_timer_never_saw(azuri
         assert (found["state"], [each["covers"] for each in found["budgets"]]) == ("exceeded", ["everything"])
 
 
+async def test_long_names_of_models_do_not_keep_it_from_being_noted(azurite: Azurite) -> None:
+    """What decides is noted before the others."""
+    async with app(azurite) as services:
+        await enter(services, "own", app="search", limit=700)
+        for number in range(16):
+            await enter(services, f"b{number}", app="search", model=f"{number:02}" + "\N{GRINNING FACE}" * 254, limit=1)
+        await used(services, 701, f"{DAY}T10:00")
+        for minute in ("00", "05"):
+            await run(services, f"{DAY}T12:{minute}")
+        found = await status(services, "search", True, True, at(f"{DAY}T12:06"))
+        assert (found["state"], found["age_seconds"], found["budgets"][0]["id"]) == ("exceeded", 60, "own")
+        assert 5 < len(found["budgets"]) < 16
+
+
 async def test_it_is_one_point_read(azurite: Azurite) -> None:
     async with app(azurite) as services:
         await enter(services, "all")
