@@ -41,7 +41,8 @@ def believed(whole: Call, cut: Call) -> None:
         assert getattr(cut, name) == getattr(whole, name), name
     assert cut.timestamp in (whole.timestamp, NOON)
     assert cut.stage == ("final" if cut.usage_state == "reported" else "provisional")
-    for name in set(Call._fields[Call._fields.index("deployment") :]) - {"stage"}:
+    assert cut.undated in (whole.undated, cut.timestamp == NOON)  # it may have lost its time
+    for name in set(Call._fields[Call._fields.index("deployment") :]) - {"stage", "undated"}:
         assert getattr(cut, name) in (None, getattr(whole, name)), name
 
 
