@@ -8,26 +8,31 @@ import base64
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from azure.data.tables import EdmType, EntityProperty
 
-from ledger.store import Entity
+Entity = dict[str, Any]
+"""A row's columns, PartitionKey and RowKey among them."""
 
 _TYPE: Final = "@odata.type"
 
 
 def dump_row(columns: Mapping[str, Any]) -> str:
-    """`columns` as WholeStore.typed gives them. Raises ValueError for a value of a type that no table has."""
+    """`columns` as WholeStore.typed gives them, in ASCII; None is no column.
+
+    Raises ValueError for a value of a type that no table has."""
     document: dict[str, Any] = {}
     for name, value in columns.items():
-        plain, type_name = _plain(name, value)
-        document[name] = plain
-        if type_name is not None:
-            document[name + _TYPE] = type_name
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        if type(value) in _AS_THEY_ARE:
+            document[name] = value
+        elif value is not None:
+            document[name], type_name = _plain(name, value)
+            if type_name is not None:
+                document[name + _TYPE] = type_name
+    return _dump(document)
 
 
 def load_row(line: str | bytes) -> Entity:
@@ -41,20 +46,28 @@ def load_row(line: str | bytes) -> Entity:
     return {name: _typed(name, value, document.get(name + _TYPE)) for name, value in values.items()}
 
 
+_AS_THEY_ARE: Final = frozenset({str, bool, int})
+_dump: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+_NOT_FINITE: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+
 def _plain(name: str, value: Any) -> tuple[Any, str | None]:
-    if isinstance(value, EntityProperty) and value.edm_type == EdmType.INT64:
-        return str(value.value), "Edm.Int64"
+    if isinstance(value, EntityProperty) and value.edm_type in (EdmType.INT64, EdmType.DATETIME):
+        return str(value.value), EdmType(value.edm_type).value
     match value:
-        case str() | bool() | int():
+        case str() | bool() | int():  # a StrEnum too
             return value, None
         case float():
-            return value if math.isfinite(value) else str(value), "Edm.Double"
+            return value if math.isfinite(value) else _NOT_FINITE[str(value)], "Edm.Double"
         case bytes():
             return base64.b64encode(value).decode(), "Edm.Binary"
         case UUID():
             return str(value), "Edm.Guid"
         case datetime():  # the SDK's own, which keeps all seven digits that the service has
-            return getattr(value, "tables_service_value", None) or value.isoformat(), "Edm.DateTime"
+            read = getattr(value, "tables_service_value", None)
+            return read or value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "Edm.DateTime"
     raise ValueError(f"column {name} has a value of type {type(value).__name__}, which no table has")
 
 

@@ -52,7 +52,7 @@ async def test_it_comes_back_through_a_table(azurite: Azurite, columns: dict[str
 
 def test_whole_doubles_stay_doubles_and_infinity_is_valid_json() -> None:
     row: dict[str, Any] = {"PartitionKey": "p", "RowKey": "r", "a": 1.0, "b": math.inf, "c": uuid4()}
-    assert "Infinity" not in dump_row(row)
+    assert '"b":"Infinity"' in dump_row(row)  # as the service writes it; JSON has no such number
     assert load_row(dump_row(row)) == row
     assert isinstance(load_row(dump_row(row))["c"], UUID)
 
