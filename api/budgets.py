@@ -58,14 +58,15 @@ async def one(request: Request) -> Response:
 
 
 async def status(request: Request) -> Response:
-    """Of one app: one point read."""
+    """Of one app: one point read. An app that the caller may not see is refused: that nothing is known of it would read
+    as if it had no budget."""
     refuse_unknown(request.parameters, BudgetStatusParameters.names())
     app = app_of(request.parameters)
     if app is None:
         raise QueryError("missing_parameter", "app is missing, expected the name of an app", "app")
-    sees_all = request.allowed is None
-    sees_app = request.allowed is None or app in request.allowed
-    return json_response(await status_of_app(services.get(), app, sees_all, sees_app, services.now()))
+    if request.allowed is not None and app not in request.allowed:
+        raise QueryError("forbidden", "you may not see this app; a gateway needs the role Usage.Read.All", "app", 403)
+    return json_response(await status_of_app(services.get(), app, request.allowed is None, services.now()))
 
 
 async def _put(request: Request, name: str) -> Response:

@@ -16,14 +16,12 @@ RECENT_SECONDS: Final = 10.0
 _everything: WeakKeyDictionary[Services, Memo[Noted | None]] = WeakKeyDictionary()
 
 
-async def status(services: Services, app: str, sees_all: bool, sees_app: bool, now: datetime) -> dict[str, Any]:
-    """As GET /api/budgets/status answers. Who does not see all apps is told of an app's own budgets only, and nothing
-    of an app that it may not see. Raises StoreBusy."""
+async def status(services: Services, app: str, sees_all: bool, now: datetime) -> dict[str, Any]:
+    """As GET /api/budgets/status answers of an app that the caller may see. Who does not see all apps is shown the
+    app's own budgets only; all that cover it decide. Raises StoreBusy."""
     everything = await _of_everything(services)
-    own = await services.budget_notes.status(app) if sees_app else None
+    own = await services.budget_notes.status(app)
     notes: list[Mapping[str, Any]] = [*(own.budgets if own else ()), *(everything.budgets if everything else ())]
-    if not sees_all:
-        notes = [note for note in notes if note["covers"] == "app"]
     state, until = status_of(notes, now)
     as_of = min((noted.as_of for noted in (own, everything) if noted is not None), default=None)
     return {
@@ -32,7 +30,7 @@ async def status(services: Services, app: str, sees_all: bool, sees_app: bool, n
         "until": until,
         "as_of": None if as_of is None else as_of.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "age_seconds": None if as_of is None else max(round((now - as_of).total_seconds()), 0),
-        "budgets": notes,
+        "budgets": [note for note in notes if sees_all or note["covers"] == "app"],
     }
 
 

@@ -62,8 +62,9 @@ BUDGET_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             "budgets/status",
             "Whether an app is within its budgets",
             {200: BudgetStatusAnswer},
-            "For the gateway: one point read. docs/budgets.md.",
+            "For the gateway: one point read. 403 for an app that the caller may not see. docs/budgets.md.",
             takes=BudgetStatusParameters,
+            refuses=(400, 403),
             example={"app": "search"},
         )
     },

@@ -76,7 +76,8 @@ class CoveringBudget(Answer):
 
 
 class BudgetStatusAnswer(Answer):
-    """`until` is the end of the last period that is exceeded. `as_of` is when the timer ran; null: it has not."""
+    """`until` is the end of the last period that is exceeded. `as_of` is when the timer ran; null: it has not. All
+    budgets that cover the app decide; `budgets` are those that the caller may see."""
 
     app: str
     state: Literal["within", "exceeded", "unknown", "no_budget"]

@@ -19,7 +19,7 @@ _REFERENCE: Final = "#/components/schemas/{model}"
 _ERRORS: Final = {
     400: "The question is at fault; the message says what is possible.",
     401: "No token, or none that can be read. Where keys are asked for, the host answers without a body.",
-    403: "The caller's roles are not enough.",
+    403: "The caller's roles are not enough, or it may not see the app.",
     404: "Not there, or not for the caller to see.",
     409: "There is no room for more.",
     412: "It is not as If-Match or If-None-Match says.",

@@ -95,7 +95,7 @@ async def test_a_run_that_takes_too_long_says_so_and_the_next_one_misses_nothing
             report = await run(services, f"{DAY}T23:59")
         assert (report.failed, report.raised) == (2, 0)
         assert (await state(services, "a"))["fault"] == "too_slow"
-        assert (await status(services, "search", True, True, at(f"{DAY}T23:59")))["state"] == "unknown"
+        assert (await status(services, "search", True, at(f"{DAY}T23:59")))["state"] == "unknown"
         assert (await run(services, "2024-03-03T12:00")).failed == 0
         assert await raised(services) == [f"a/1/{DAY}/50", f"b/1/{DAY}/50"]
 

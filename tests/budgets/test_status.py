@@ -1,5 +1,7 @@
 """Whether an app is within its budgets."""
 
+import pytest
+
 from budgets.status import status
 from ledger.budgets import BudgetNotes
 from local.azurite import Azurite
@@ -17,25 +19,38 @@ async def test_an_app_is_within_all_budgets_that_cover_it_or_not(azurite: Azurit
         await used(services, 600, f"{DAY}T10:00", response_model="m")
         await run(services, f"{DAY}T12:00")
         noon = at(f"{DAY}T12:01")
-        found = await status(services, "search", True, True, noon)
+        found = await status(services, "search", True, noon)
         assert (found["state"], found["until"], found["age_seconds"]) == ("within", None, 60)
         assert {each["id"]: each["state"] for each in found["budgets"]} == {
             "own": "within",
             "center": "within",
             "model": "exceeded",
         }
-        assert (await status(services, "other", True, True, noon))["state"] == "no_budget"
+        assert (await status(services, "other", True, noon))["state"] == "no_budget"
 
         await used(services, 100, f"{DAY}T12:02")
         await run(services, f"{DAY}T12:05")
-        found = await status(services, "search", True, True, at(f"{DAY}T12:06"))
+        found = await status(services, "search", True, at(f"{DAY}T12:06"))
         assert (found["state"], found["until"]) == ("exceeded", "2024-03-01T00:00:00Z")
         # The next day nothing is known until the timer has run: nobody is refused for yesterday's use.
-        assert (await status(services, "search", True, True, at("2024-03-01T00:01")))["state"] == "unknown"
-        limited = await status(services, "search", False, True, noon)
+        assert (await status(services, "search", True, at("2024-03-01T00:01")))["state"] == "unknown"
+        limited = await status(services, "search", False, noon)
         assert {each["id"] for each in limited["budgets"]} == {"own", "model"}
-        hidden = await status(services, "search", False, False, noon)
-        assert (hidden["state"], hidden["budgets"]) == ("no_budget", [])
+        assert limited["state"] == "exceeded"
+
+
+@pytest.mark.parametrize("of", [{}, {"cost_center": "4711"}])
+async def test_what_a_caller_may_not_see_decides_all_the_same(azurite: Azurite, of: dict[str, str]) -> None:
+    async with app(azurite) as services:
+        await services.apps.put("search", AppEntry(cost_center="4711").columns(), None)
+        await enter(services, "own", app="search", limit=700)
+        await enter(services, "wider", **of, limit=500)
+        await used(services, 600, f"{DAY}T10:00")
+        await run(services, f"{DAY}T12:00")
+        whole, limited = [await status(services, "search", sees_all, at(f"{DAY}T12:01")) for sees_all in (True, False)]
+        assert (limited["state"], limited["until"]) == ("exceeded", "2024-03-01T00:00:00Z")
+        assert [each["id"] for each in limited["budgets"]] == ["own"]
+        assert {**limited, "budgets": whole["budgets"]} == whole
 
 
 async def test_a_budget_of_everything_covers_apps_that_the_timer_never_saw(azurite: Azurite) -> None:
@@ -43,7 +58,7 @@ async def test_a_budget_of_everything_covers_apps_that_the_timer_never_saw(azuri
         await enter(services, "all", limit=500)
         await used(services, 600, f"{DAY}T10:00")
         await run(services, f"{DAY}T12:00")
-        found = await status(services, "brand new", True, True, at(f"{DAY}T12:01"))
+        found = await status(services, "brand new", True, at(f"{DAY}T12:01"))
         assert (found["state"], [each["covers"] for each in found["budgets"]]) == ("exceeded", ["everything"])
 
 
@@ -56,7 +71,7 @@ async def test_long_names_of_models_do_not_keep_it_from_being_noted(azurite: Azu
         await used(services, 701, f"{DAY}T10:00")
         for minute in ("00", "05"):
             await run(services, f"{DAY}T12:{minute}")
-        found = await status(services, "search", True, True, at(f"{DAY}T12:06"))
+        found = await status(services, "search", True, at(f"{DAY}T12:06"))
         assert (found["state"], found["age_seconds"], found["budgets"][0]["id"]) == ("exceeded", 60, "own")
         assert 5 < len(found["budgets"]) < 16
 
@@ -68,10 +83,10 @@ async def test_it_is_one_point_read(azurite: Azurite) -> None:
         await run(services, f"{DAY}T12:00")
         store = FaultyStore(services.budget_notes._store, lambda number: None)
         services.budget_notes = BudgetNotes(store)
-        await status(services, "search", True, True, at(f"{DAY}T12:01"))
+        await status(services, "search", True, at(f"{DAY}T12:01"))
         first = store.requests
         for name in ("search", "other", "search"):
-            await status(services, name, True, True, at(f"{DAY}T12:01"))
+            await status(services, name, True, at(f"{DAY}T12:01"))
         assert (first, store.requests - first) == (2, 3)
 
 
@@ -82,4 +97,4 @@ async def test_what_covers_an_app_no_more_is_forgotten(azurite: Azurite) -> None
         await run(services, f"{DAY}T12:00")
         await enter(services, "own", edited=f"{DAY}T12:01", app="other", limit=1)
         await run(services, f"{DAY}T12:05")
-        assert (await status(services, "search", True, True, at(f"{DAY}T12:06")))["state"] == "no_budget"
+        assert (await status(services, "search", True, at(f"{DAY}T12:06")))["state"] == "no_budget"
