@@ -50,12 +50,13 @@ def summary(alert: Alert) -> str:
     if alert.kind == "anomaly":
         hour = "" if alert.period_start is None else f" in the hour from {alert.period_start:%Y-%m-%d %H:%M} UTC"
         return f"{_whose(alert)} used {used}{hour}; usual is {told(alert.usual, alert.unit)}."
-    used = f"at least {used}" if alert.partly_priced else used
-    text = f"{_whose(alert)} used {used} of {told(alert.limit, alert.unit)}"
+    text = f"{_whose(alert)} used {_bound(alert)}{used} of {told(alert.limit, alert.unit)}"
     if alert.period_start and alert.period_end:
         text += f" in the period from {alert.period_start:%Y-%m-%d %H:%M} to {alert.period_end:%Y-%m-%d %H:%M} UTC"
-    if alert.projected is not None:
-        text += f"; at its end {told(alert.projected, alert.unit)} are likely"
+    if _is_over(alert):
+        text += ", which is over"
+    elif alert.projected is not None:
+        text += f"; at its end {_bound(alert)}{told(alert.projected, alert.unit)} are likely"
     return f"{text}. Some of it has no price." if alert.partly_priced else f"{text}."
 
 
@@ -68,13 +69,13 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         ("Budget", alert.budget),
     ]
     amounts = [
-        ("Used", alert.actual),
-        ("Limit", alert.limit),
-        ("Projected", alert.projected),
-        ("Usual", alert.usual),
+        ("Used", _bound(alert), alert.actual),
+        ("Limit", "", alert.limit),
+        ("Projected", _bound(alert), None if _is_over(alert) else alert.projected),
+        ("Usual", "", alert.usual),
     ]
     return [(name, line(value)) for name, value in named if value is not None] + [
-        (name, told(value, alert.unit)) for name, value in amounts if value is not None
+        (name, bound + told(value, alert.unit)) for name, bound, value in amounts if value is not None
     ]
 
 
@@ -89,6 +90,16 @@ def line(name: str) -> str:
     """A name as one line: without characters that break lines, turn the direction of text or are not seen at all."""
     text = "".join(character if character.isprintable() else " " for character in name)
     return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 1] + "…"
+
+
+def _bound(alert: Alert) -> str:
+    """What stands before an amount of which some has no price."""
+    return "at least " if alert.partly_priced else ""
+
+
+def _is_over(alert: Alert) -> bool:
+    """Whether it was found only when the period had ended, of which there is nothing to project."""
+    return alert.kind == "budget" and alert.period_end is not None and alert.raised >= alert.period_end
 
 
 def _whose(alert: Alert) -> str:

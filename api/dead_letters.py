@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic_core import from_json, to_json
 
 import services
-from api.edits import body_within
+from api.edits import body_within, refuse_repeated
 from api.response import Request, Response, error_shape, json_response
 from ledger.dead_letters import Wanted
 from models.dead_letter import REASONS, Kept, letter_id, parse_letter_id
@@ -185,6 +185,7 @@ def _asked(body: bytes) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise QueryError("not_json", f"the body is {describe(asked)}; expected an object")
     refuse_unknown(dict.fromkeys(asked, ()), RedriveBody.names())
+    refuse_repeated(body)
     return asked
 
 

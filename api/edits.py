@@ -1,6 +1,7 @@
 """What requests with a body have in common: how much they may bring, and that no editor overwrites another; and
 how what has versions is shown."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -52,9 +53,25 @@ def checked_id(name: str) -> str:
 def json_body(body: bytes, what: str) -> object:
     """A body as JSON; `what` it should be goes into the message. Raises QueryError."""
     try:
-        return from_json(body_within(body), allow_inf_nan=False)
+        value = from_json(body_within(body), allow_inf_nan=False)
     except ValueError:
         raise QueryError("invalid_body", f"the body is no JSON; expected an object with {what}") from None
+    refuse_repeated(body)
+    return value
+
+
+def refuse_repeated(body: bytes) -> None:
+    """Of a body that is JSON: a member that comes twice is a mistake, and which of them is meant nobody knows. Raises
+    QueryError."""
+
+    def once(members: list[tuple[str, Any]]) -> None:
+        names: set[str] = set()
+        for name, _ in members:
+            if name in names:
+                raise QueryError("invalid_body", f"{name:.80}: expected once, got it twice", name[:80])
+            names.add(name)
+
+    json.loads(body, object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def version_etag(version: Version | None) -> str | None:

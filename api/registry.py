@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 import services
-from api.edits import body_within, refuse_changed
+from api.edits import body_within, refuse_changed, refuse_repeated
 from api.response import Request, Response, json_response
 from ledger.registry import Entries, Entry
 from ledger.store import RowChanged, RowExists
@@ -78,7 +78,9 @@ async def _put(request: Request, entries: Entries, part: str, name: str, shape: 
 
 def _body(body: bytes, shape: type[AppEntry | Alias]) -> AppEntry | Alias:
     try:
-        return shape.model_validate_json(body_within(body))
+        entry = shape.model_validate_json(body_within(body))
+        refuse_repeated(body)
+        return entry
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = str(fault["loc"][0])[:60] if fault["loc"] else None

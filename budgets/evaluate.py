@@ -41,6 +41,7 @@ PROFILE_SECONDS: Final = 60
 CONCURRENCY: Final = 8
 TOO_SLOW: Final = "too_slow"
 """What is said of a budget that was not asked for, since the run had no time left."""
+MICROSECOND: Final = timedelta(microseconds=1)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 PLACES: Final = {"tokens": 0, "USD": 6}
 """After the point, in projections."""
@@ -171,8 +172,9 @@ async def _judge_one(
             continue
         projection = _projected(found, used, at, budget.state.profile if is_current else None)
         reached = crossed(found.budget, used)
-        for threshold in reached:
-            alert = _alert(budget.version.id, found, used, projection, threshold, at, threshold == reached[-1])
+        for below, threshold in zip(reversed(range(len(reached))), reached, strict=True):
+            raised = at - below * MICROSECOND  # so that the list, newest first, has the highest first
+            alert = _alert(budget.version.id, found, used, projection, threshold, raised, not below)
             is_new = await services.alerts.raise_once(alert)
             report.raised += is_new  # not in one line: others count here while this one waits
         if is_current:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
+from math import floor
 from typing import Any, Final, Literal
 
 from budgets.entry import BudgetEntry
@@ -77,7 +79,7 @@ def shown_evaluation(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
         "days_left": round(max((end - found.as_of).total_seconds(), 0) / 86_400, 2),
         "state": state_of(budget, used),
         "actual": None if amount is None else decimal_text(amount),
-        "percent": None if amount is None else float(round(amount * 100 / budget.limit, 2)),
+        "percent": None if amount is None else _percent(amount, budget.limit),
         "projected": None if found.projected is None else decimal_text(found.projected),
         "projection": found.method,
         "unpriced_tokens": used.unpriced_tokens if used else 0,
@@ -122,6 +124,11 @@ def status_of(notes: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, s
         return "no_budget", None
     known = len(lasting) == len(deciding) and all(note["state"] == "within" for note in lasting)
     return ("within" if known else "unknown"), None
+
+
+def _percent(amount: Decimal, limit: Decimal) -> float:
+    """Two places of them, cut: a threshold that is not reached is not shown as if it were."""
+    return floor(Fraction(amount) * 10_000 / Fraction(limit)) / 100
 
 
 def _text(time: datetime) -> str:

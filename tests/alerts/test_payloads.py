@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.payloads import HEADER_LENGTH, payload
-from alerts.words import shown, summary, title
+from alerts.words import facts, shown, summary, title
 from models.alert import FORMATS, Alert, Format
 
 HOUR = datetime(2026, 11, 20, 13, tzinfo=UTC)
@@ -104,9 +104,31 @@ def test_an_unusual_hour_in_words_and_whole_tokens() -> None:
     ],
 )
 def test_whose_budget(changes: dict[str, Any], begins: str) -> None:
-    from dataclasses import replace
-
     assert summary(replace(BUDGET, **changes)).startswith(begins)
+
+
+def test_of_a_period_that_is_over_nothing_is_projected() -> None:
+    """Its projection is what was used: the rows of alerts that were raised so have it."""
+    ended = replace(BUDGET, raised=datetime(2026, 12, 1, 0, 5, tzinfo=UTC), projected=BUDGET.actual)
+    assert summary(ended) == (
+        "search with gpt-4o-2024-08-06 used 812.35 USD of 1,000.00 USD in the period from 2026-11-01 00:00 to "
+        "2026-12-01 00:00 UTC, which is over."
+    )
+    assert "Projected" not in dict(facts(ended))
+
+
+def test_what_is_partly_priced_is_at_least_so_much_now_and_at_the_end() -> None:
+    partly = replace(BUDGET, partly_priced=True)
+    assert summary(partly) == (
+        "search with gpt-4o-2024-08-06 used at least 812.35 USD of 1,000.00 USD in the period from 2026-11-01 00:00 to "
+        "2026-12-01 00:00 UTC; at its end at least 1,290.10 USD are likely. Some of it has no price."
+    )
+    told = dict(facts(partly))
+    assert [told[name] for name in ("Used", "Limit", "Projected")] == [
+        "at least 812.35 USD",
+        "1,000.00 USD",
+        "at least 1,290.10 USD",
+    ]
 
 
 def test_a_card_for_teams() -> None:

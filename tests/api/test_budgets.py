@@ -90,6 +90,7 @@ class TestEntering:
             ({"thresholds": 50}, "thresholds"),
             ({"tz": "Mars/Olympus"}, "tz"),
             ({"tz": "Factory"}, "tz"),
+            ({"tz": "Etc/GMT 5"}, "tz"),
             ({"app": "a\x00b"}, "app"),
             ({"app": None, "model": "a\x7fb"}, "model"),
             ({"webhook": "https://a..example.com/"}, "webhook"),
@@ -121,6 +122,14 @@ class TestEntering:
     async def test_a_body_that_is_no_object_is_refused(self, configure: Configure, body: bytes) -> None:
         await configure()
         assert (await budget("a", "PUT", body)).status in (400, 413)
+
+    async def test_a_member_that_comes_twice_is_refused(self, configure: Configure) -> None:
+        await configure()
+        once = b'{"app": "search", "period": "month", "unit": "USD", "limit": 1, '
+        for rest, member in ((b'"limit": 2}', "limit"), (b'"thresholds": [50], "\\u0061pp": "a"}', "app")):
+            reply = await budget("a", "PUT", once + rest)
+            assert (reply.status, reply.error["code"], reply.error["parameter"]) == (400, "invalid_body", member)
+        assert (await budget("a")).status == 404
 
     @pytest.mark.parametrize("name", ["status", "Status", "a b", "a/b", "é", "x" * 65])
     async def test_an_id_is_plain_and_no_endpoints_name(self, configure: Configure, name: str) -> None:

@@ -256,6 +256,7 @@ async def test_redrive_by_reason_and_time_page_by_page(app: Services, hub: Watch
     [
         (b"", 400, "not_json", None),
         (b"[]", 400, "not_json", None),
+        (b'{"ids": ["a"], "ids": ["b"]}', 400, "invalid_body", "ids"),
         ({}, 400, "missing_parameter", "ids"),
         ({"limit": 5}, 400, "missing_parameter", "ids"),
         ({"ids": []}, 400, "invalid_parameter", "ids"),

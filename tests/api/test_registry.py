@@ -71,6 +71,7 @@ class TestEntries:
             ([], None, "no JSON object"),
             (b"", None, "no JSON object"),
             (b"{", None, "no JSON object"),
+            (b'{"owner": "a", "owner": "b"}', "owner", "twice"),
         ],
     )
     async def test_a_body_that_is_none_is_refused(

@@ -8,9 +8,10 @@ import pytest
 
 from budgets import evaluate as evaluating
 from budgets.evaluate import evaluate
+from ledger.alerts import Wanted
 from local.azurite import Azurite
 from models.registry import AppEntry
-from tests.budgets.evaluating import DAY, app, at, enter, raised, run, state, used
+from tests.budgets.evaluating import DAY, EPOCH, FAR, app, at, enter, raised, run, state, used
 from tests.queries.filled import fill
 from tests.support.events import usage_event
 from tests.support.metrics import Meter
@@ -39,6 +40,17 @@ async def test_each_threshold_fires_once_and_says_what_it_saw(azurite: Azurite) 
         assert (alert.projected, alert.app, alert.budget) == (Decimal(1000), "search", "b")
         assert (alert.period_start, alert.period_end) == (at(DAY), at("2024-03-01"))
         assert (alert.webhook, alert.format, alert.kind) == ("https://example.com/hook", "teams", "budget")
+
+
+async def test_thresholds_of_one_run_are_listed_the_highest_first(azurite: Azurite) -> None:
+    async with app(azurite) as services:
+        await enter(services, "b", thresholds=[1, 20, 50, 80, 90, 100])
+        await used(services, 1000, f"{DAY}T10:00")
+        await run(services, f"{DAY}T12:00")
+        listed = (await services.alerts.page(Wanted(EPOCH, FAR), 10)).alerts
+        assert [each.alert.threshold for each in listed] == [100, 90, 80, 50, 20, 1]
+        assert listed[0].alert.raised == at(f"{DAY}T12:00")
+        assert len(await services.alerts.due(at(f"{DAY}T12:00"), 10)) == 6
 
 
 async def test_it_fires_again_when_the_budget_changes_and_when_the_period_does(azurite: Azurite) -> None:

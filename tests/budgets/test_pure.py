@@ -8,13 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from budgets.entry import BudgetEntry, read_budget
 from budgets.periods import GRACE, MAX_PERIODS, Period, due, needs_history, period_at, periods_ending_after
 from budgets.projection import HOUR, SLOTS, WEEK, expected, profile, project, slot
-from budgets.verdict import MAX_FOLDED, Used, crossed, folded, state_of, status_of
+from budgets.verdict import MAX_FOLDED, Evaluation, Used, crossed, folded, shown_evaluation, state_of, status_of
 from ledger.versions import Version
 from tests.budgets.evaluating import at
 
@@ -180,6 +180,17 @@ class TestVerdict:
     ) -> None:
         found = crossed(budget(limit=limit, thresholds=list(thresholds)), Used(Decimal(amount)))
         assert found == sorted(each for each in thresholds if amount * 100 >= limit * each)
+
+    @given(limit=st.integers(1, 10**15), amount=st.integers(0, 10**16))
+    @example(limit=1_000_000, amount=999_999)
+    @example(limit=3 * 10**7, amount=3 * 10**7 - 1)
+    def test_the_percent_that_are_shown_say_what_the_state_and_the_thresholds_do(self, limit: int, amount: int) -> None:
+        """A whole number of percent is only said of what has reached it."""
+        entry, used = budget(limit=limit, thresholds=[50, 80, 100]), Used(Decimal(amount))
+        period = period_at(at("2024-02-29"), "day", ZoneInfo("UTC"))
+        shown = shown_evaluation(Evaluation("b", 1, period, at("2024-02-29"), used), entry)
+        assert (shown["percent"] >= 100) == (shown["state"] == "exceeded")
+        assert [each for each in entry.thresholds if shown["percent"] >= each] == crossed(entry, used)
 
     notes = st.builds(
         lambda number, model, state, day, percent: {
