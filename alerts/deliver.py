@@ -1,20 +1,26 @@
 """The timer that sends alerts: each that is due is claimed, sent and marked, so that two instances do not send the same
 one at once, and one that was claimed when its process died is sent again. That is at least once; its id tells a
 repetition.
+
+Receivers take turns, a few requests to each at once and the first alone. One that does not answer in time is asked no
+more in this run, so that it costs the others one slot for one time-out, however many alerts wait for it.
 """
 
+import asyncio
 import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from alerts.payloads import payload
-from alerts.receiver import receiver_now
-from alerts.send import NOT_ALLOWED, Answer, send
+from alerts.receiver import receiver_now, webhooks_now
+from alerts.send import NOT_ALLOWED, TIMED_OUT, Answer, send
 from alerts.signature import signed
 from alerts.words import shown
 from ledger.alerts import Due, Stored
@@ -26,9 +32,11 @@ from services import now as wall_clock
 
 log = logging.getLogger("usage_collector.alerts")
 
-MAX_DUE: Final = 200
+MAX_DUE: Final = 10_000
 """Alerts of one run; those that are left are due in the next, a minute later."""
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
+OF_ONE: Final = 4
+"""At once, to one receiver."""
 MAX_SECONDS: Final = 40.0
 """Of one run: no attempt is begun after that. The next run begins a minute after this one did."""
 LEASE: Final = timedelta(minutes=2)
@@ -37,20 +45,22 @@ MAX_ATTEMPTS: Final = 12
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=6)
 NO_RECEIVER: Final = "no receiver any more"
-"""Of an alert whose budget was deleted, or lost its webhook, before it was sent."""
+"""Of an alert whose budget was deleted, or whose webhook was taken away, before it was sent."""
+HELD_UP: Final = "waits, since its receiver did not answer another"
 GONE: Final = 410
 """The status with which a receiver says that it wants no more."""
 
 
 @dataclass(slots=True)
 class DeliverReport:
-    """Of one run: alerts that were `delivered`, that had no receiver (`logged`), that will be sent again (`again`), and
-    those given up (`failed`)."""
+    """Of one run: alerts that were `delivered`, that had no receiver (`logged`), that will be sent again (`again`),
+    those given up (`failed`), and those not tried, since their receiver did not answer another (`held_up`)."""
 
     delivered: int = 0
     logged: int = 0
     again: int = 0
     failed: int = 0
+    held_up: int = 0
 
 
 async def deliver(
@@ -60,12 +70,36 @@ async def deliver(
     await services.schema.begin(now())
     report = DeliverReport()
     until = time.monotonic() + MAX_SECONDS
+    hung: set[str] = set()
+    slots = asyncio.Semaphore(AT_ONCE)  # first come, first served: so receivers take turns
 
-    async def one(due: Due) -> None:
-        if time.monotonic() < until and (claimed := await services.alerts.claim(due, now(), now() + LEASE)):
-            await _deliver(services, claimed, now, report)
+    async def one(due: Due, webhook: str | None) -> None:
+        if time.monotonic() >= until:
+            return
+        is_held_up = webhook in hung
+        report.held_up += is_held_up
+        if is_held_up and due.told:
+            return
+        claimed = await services.alerts.claim(due, now(), now() + LEASE)
+        if claimed is None:
+            return
+        if is_held_up:
+            await _put_off(services, claimed, now)
+        elif not await _deliver(services, claimed, now, report) and webhook is not None:
+            hung.add(webhook)
 
-    await each(await services.alerts.due(now(), MAX_DUE), one, AT_ONCE)
+    async def serve(queue: tuple[str | None, Sequence[Due]]) -> None:
+        webhook, waiting = queue
+
+        async def in_turn(due: Due) -> None:
+            async with nullcontext() if webhook is None else slots:  # where nothing is sent nothing can hang
+                await one(due, webhook)
+
+        await each(waiting[:1], in_turn, 1)
+        await each(waiting[1:], in_turn, OF_ONE)
+
+    queues = await _queues(services, await services.alerts.due(now(), MAX_DUE))
+    await each(queues, serve, len(queues))
     if any(asdict(report).values()):
         log.info("%s", json.dumps({"event": "deliver_alerts", "invocation_id": invocation_id, **asdict(report)}))
     return report
@@ -98,7 +132,28 @@ def wait_after(attempts: int, answer: Answer) -> timedelta | None:
     return max(longest * random.uniform(0.5, 1), asked)  # noqa: S311  # no secret
 
 
-async def _deliver(services: Services, claimed: Stored, now: Callable[[], datetime], report: DeliverReport) -> None:
+async def _queues(services: Services, due: Sequence[Due]) -> Sequence[tuple[str | None, Sequence[Due]]]:
+    """What is due by where it goes now, None: nowhere. In any order, so that none is always the last."""
+    webhooks = await webhooks_now(services, {each.budget for each in due if each.has_webhook and each.budget})
+    queues: dict[str | None, list[Due]] = defaultdict(list)
+    for alert in due:
+        webhook = None
+        if alert.has_webhook:
+            webhook = services.settings.alert_webhook if alert.budget is None else webhooks.get(alert.budget)
+        queues[webhook].append(alert)
+    return random.sample(list(queues.items()), len(queues))
+
+
+async def _put_off(services: Services, claimed: Stored, now: Callable[[], datetime]) -> None:
+    """Told, and due again soon, as if no attempt had been begun: none was."""
+    _tell(services, claimed.alert)
+    attempts = claimed.delivery.attempts - 1
+    waits = replace(claimed.delivery, attempts=attempts, answer=HELD_UP, next_attempt=now() + FIRST_WAIT, told=True)
+    await services.alerts.finish(claimed, waits if attempts else replace(waits, last_attempt=None))
+
+
+async def _deliver(services: Services, claimed: Stored, now: Callable[[], datetime], report: DeliverReport) -> bool:
+    """Whether the receiver can be asked for another."""
     if not claimed.delivery.told:
         _tell(services, claimed.alert)
     claimed = await _directed(services, claimed)
@@ -106,7 +161,7 @@ async def _deliver(services: Services, claimed: Stored, now: Callable[[], dateti
     if alert.webhook is None:
         report.logged += 1
         await services.alerts.finish(claimed, replace(begun, state="logged", next_attempt=None, told=True))
-        return
+        return True
     if begun.attempts > MAX_ATTEMPTS:  # no attempt came to its end, so that this one had better not be made
         answer = Answer(None, "never finished")
     else:
@@ -115,20 +170,22 @@ async def _deliver(services: Services, claimed: Stored, now: Callable[[], dateti
     state: State = "delivered" if answer.delivered else "failed" if wait is None else "pending"
     following = None if wait is None else now() + wait
     ended = replace(begun, state=state, next_attempt=following, answer=answer.words, told=True)
+    answers = answer.fault != TIMED_OUT
     if await services.alerts.finish(claimed, ended) is None:
-        return  # it took longer than its lease, and is another's now
+        return answers  # it took longer than its lease, and is another's now
     outcome = "again" if state == "pending" else state
     setattr(report, outcome, getattr(report, outcome) + 1)
     services.telemetry.delivered(outcome)
     if state == "failed":
         figures = {"id": alert.id, "receiver": begun.receiver, "attempts": begun.attempts, "answer": answer.words}
         log.error("%s", json.dumps({"event": "alert_failed", **figures}))
+    return answers
 
 
 async def _directed(services: Services, claimed: Stored) -> Stored:
-    """The alert of a budget, to where the budget sends its alerts now: one that was edited, or deleted, has nothing
-    sent to the place it had before."""
-    if claimed.alert.budget is None or claimed.alert.webhook is None:
+    """The alert, to where its budget, or ALERT_WEBHOOK, sends alerts now: after an edit nothing is sent to the place
+    there was before."""
+    if claimed.alert.webhook is None:
         return claimed
     receiver = await receiver_now(services, claimed.alert)
     if receiver is None:

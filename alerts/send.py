@@ -19,6 +19,7 @@ from models.webhook import is_public
 MAX_SECONDS: Final = 10.0
 """Of one request, from looking up the name to the answer's status."""
 NOT_ALLOWED: Final = "address not allowed"
+TIMED_OUT: Final = "timed out"
 MAX_DIGITS: Final = 7
 MAX_TEXT: Final = 300
 """Characters of an answer's text that are read."""
@@ -76,7 +77,7 @@ async def send(
             wait = seconds_of(response.headers.get("Retry-After", ""), datetime.now(UTC))
             return Answer(response.status, None, wait, text, time.monotonic() - started)
     except TimeoutError:
-        return failed("timed out")
+        return failed(TIMED_OUT)
     except aiohttp.ClientConnectorDNSError:
         return failed("name not found")
     except aiohttp.ClientSSLError:

@@ -62,7 +62,7 @@ Thresholds = Annotated[tuple[Threshold, ...], Field(strict=False, min_length=1, 
 class BudgetEntry(BaseModel):
     """The body of `PUT /api/budgets/{id}`: docs/budgets.md."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     app: Name | None = None
     cost_center: Name | None = None

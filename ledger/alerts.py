@@ -4,7 +4,7 @@ One partition, since they are few and the newest are asked for. Rows that belong
 
     i|{digest}               this id was raised
     r|{time}|{digest}        the alert, and what became of it; its time counts backwards, so that the newest is first
-    d|{time}|{digest}        it is to be sent then
+    d|{time}|{digest}        it is to be sent then, and what must be known to share the time out among receivers
 """
 
 import asyncio
@@ -45,10 +45,14 @@ class Receiver(NamedTuple):
 
 
 class Due(NamedTuple):
-    """An alert that is to be sent: the keys of the row that says so, and of its own."""
+    """An alert that is to be sent: the keys of the row that says so, and of its own. As it was when that was written:
+    whether it `has_webhook`, of which `budget` (None: it is not of a budget), and is `told` already."""
 
     key: str
     row: str
+    budget: str | None = None
+    has_webhook: bool = False
+    told: bool = False
 
 
 class Wanted(NamedTuple):
@@ -111,7 +115,7 @@ class Alerts:
             return False
         own = uuid4().hex
         writes = [Write(mark | {"id": alert.id, "row": row_key(alert), _RAISED_BY: own})]
-        writes += [Write(entity_of(alert, delivery)), *_due_writes(alert, None, delivery.next_attempt)]
+        writes += [Write(entity_of(alert, delivery)), *_due_writes(alert, None, delivery)]
         try:
             await self._submit(writes)
         except RowExists:  # by another instance, or by ourselves in an attempt whose answer was lost
@@ -131,7 +135,9 @@ class Alerts:
         async def read() -> list[Due]:
             found: list[Due] = []
             async for row in self._store.range(PARTITION, "d|", f"{due_key(now, '')}~"):
-                found.append(Due(row.columns["RowKey"], row.columns["row"]))
+                key, own, budget = row.columns["RowKey"], row.columns["row"], row.columns.get("budget")
+                flags = (row.columns.get(name, False) for name in ("has_webhook", "told"))
+                found.append(Due(key, own, budget, *flags))
                 if len(found) == limit:
                     break
             return found
@@ -199,7 +205,7 @@ class Alerts:
 
     async def _change(self, stored: Stored, alert: Alert, delivery: Delivery) -> Stored | None:
         writes = [Write(entity_of(alert, delivery), stored.etag)]
-        writes += _due_writes(alert, stored.delivery.next_attempt, delivery.next_attempt)
+        writes += _due_writes(alert, stored.delivery.next_attempt, delivery)
         try:
             etags = await self._submit(writes)
         except (RowChanged, RowExists):
@@ -220,23 +226,24 @@ def _stored(row: Row) -> Stored:
     return Stored(alert_of(row.columns), delivery_of(row.columns), row.etag)
 
 
-def _due_writes(alert: Alert, before: datetime | None, after: datetime | None) -> list[Write]:
+def _due_writes(alert: Alert, before: datetime | None, delivery: Delivery) -> list[Write]:
     """What makes the alert due then, and not as it was."""
-    if before == after:
+    if before == (after := delivery.next_attempt):
         return []
     writes = []
     if before is not None:  # the ETag of the alert's own row guards this one
         writes.append(Write({"PartitionKey": PARTITION, "RowKey": due_key(before, alert.digest)}, "*", delete=True))
     if after is not None:
         due: Entity = {"PartitionKey": PARTITION, "RowKey": due_key(after, alert.digest)}
-        writes.append(Write(due | {"row": row_key(alert)}))
+        due |= {"row": row_key(alert), "has_webhook": alert.webhook is not None, "told": delivery.told}
+        writes.append(Write(due if alert.budget is None else due | {"budget": alert.budget}))
     return writes
 
 
 def _deletes(row: Row) -> list[Write]:
     stored = _stored(row)
     mark: Entity = {"PartitionKey": PARTITION, "RowKey": mark_key(stored.alert.digest)}
-    due = _due_writes(stored.alert, stored.delivery.next_attempt, None)
+    due = _due_writes(stored.alert, stored.delivery.next_attempt, replace(stored.delivery, next_attempt=None))
     return [Write(row.columns, row.etag, delete=True), Write(mark, "*", delete=True), *due]
 
 

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 import alerts.deliver
 import alerts.send
-from alerts.deliver import LONGEST_WAIT, MAX_ATTEMPTS, DeliverReport, deliver, wait_after
+from alerts.deliver import LONGEST_WAIT, MAX_ATTEMPTS, OF_ONE, DeliverReport, deliver, wait_after
 from alerts.send import Answer
 from budgets.entry import DELETED, read_budget
 from ledger.alerts import Alerts, Stored
@@ -48,6 +49,17 @@ async def run(services: Services, now: datetime = NOON) -> DeliverReport:
     return await deliver(services, now=lambda: now)
 
 
+async def enter(services: Services, webhook: str | None, name: str = "b") -> None:
+    entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
+    await services.budgets.edit(name, lambda _: entry.model_dump(mode="json"), NOON)
+
+
+async def raise_to(services: Services, number: int, webhook: str) -> None:
+    """The alert of a budget of its own."""
+    await enter(services, webhook, f"b{number}")
+    await services.alerts.raise_once(alert_of_budget(number, webhook=webhook, budget=f"b{number}"))
+
+
 async def only(services: Services) -> Stored:
     [found] = (await services.alerts.page(EVER, 10)).alerts
     return found
@@ -59,7 +71,7 @@ def told(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
 
 
 async def test_it_is_sent_once_and_signed(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     raised = alert(webhook=receiver.url)
     await services.alerts.raise_once(raised)
     assert await run(services) == DELIVERED
@@ -78,7 +90,7 @@ async def test_it_is_sent_once_and_signed(make: Build, receiver: Receiver) -> No
 
 @pytest.mark.parametrize("form", ["teams", "slack"])
 async def test_other_receivers_get_what_they_read(make: Build, receiver: Receiver, form: Any) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url, ALERT_WEBHOOK_FORMAT=form)
     await services.alerts.raise_once(alert(webhook=receiver.url, format=form))
     assert await run(services) == DELIVERED
     assert set(json.loads(receiver.got[0].body)) >= ({"attachments"} if form == "teams" else {"blocks"})
@@ -102,7 +114,7 @@ async def test_what_has_no_receiver_is_told_in_log_and_metric_once(
 async def test_a_receiver_that_fails_is_tried_again_later_and_told_of_once(
     make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    services, meter = await make(), Meter()
+    services, meter = await make(ALERT_WEBHOOK=receiver.url), Meter()
     services.telemetry = meter.telemetry
     await services.alerts.raise_once(alert(webhook=receiver.url))
     receiver.says(500)
@@ -125,7 +137,7 @@ async def test_a_receiver_that_fails_is_tried_again_later_and_told_of_once(
 async def test_it_is_given_up_in_the_end_and_can_be_sent_again(
     make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     await services.alerts.raise_once(alert(webhook=receiver.url))
     receiver.says(404)
     reports = [await run(services, NOON + number * LATER) for number in range(MAX_ATTEMPTS + 3)]
@@ -149,7 +161,7 @@ async def test_it_is_given_up_in_the_end_and_can_be_sent_again(
 
 
 async def test_who_is_gone_is_not_tried_again(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     await services.alerts.raise_once(alert(webhook=receiver.url))
     receiver.says(410)
     assert await run(services) == FAILED
@@ -164,7 +176,7 @@ async def test_no_secret_of_the_webhook_is_in_a_log(
     for number, url in enumerate(
         [receiver.url, "http://127.0.0.1:1/secret", "https://nowhere.invalid/secret", f"{receiver.url}&secret[=%zz"]
     ):
-        await services.alerts.raise_once(alert(number, webhook=url))
+        await raise_to(services, number, url)
     receiver.hangs()
     later = NOON + timedelta(minutes=1)
     assert await run(services, later) == DeliverReport(again=4)
@@ -180,8 +192,8 @@ async def test_no_secret_of_the_webhook_is_in_a_log(
 
 async def test_a_webhook_that_may_not_be_called_any_more_is_not(make: Build, receiver: Receiver) -> None:
     services = await make(ALERT_WEBHOOK_ALLOW_PRIVATE="0")
-    await services.alerts.raise_once(alert(0, webhook=receiver.url))
-    await services.alerts.raise_once(alert(1, webhook=f"https://localhost:{receiver.port}/"))
+    await raise_to(services, 0, receiver.url)
+    await raise_to(services, 1, f"https://localhost:{receiver.port}/")
     assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(again=2)
     found = (await services.alerts.page(EVER, 10)).alerts
     assert [each.delivery.answer for each in found] == ["address not allowed"] * 2
@@ -192,17 +204,71 @@ async def test_one_that_hangs_does_not_hold_up_the_others(
     make: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.3)
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     receiver.hangs()
     for number in range(12):
         await services.alerts.raise_once(alert(number, webhook=receiver.url if number < 4 else None))
-    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(logged=8, again=4)
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(logged=8, again=1, held_up=3)
+
+
+async def test_receivers_that_hang_cost_the_others_nothing_but_a_slot(
+    make: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many alerts wait for them, from before: those of a good one are sent in the same run."""
+    monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.3)
+    services = await make(ALERT_WEBHOOK=receiver.url)
+    async with receiving() as good:
+        receiver.hangs()
+        for name in ("x", "y"):
+            await enter(services, f"{receiver.url}&{name}", name)
+        for number in range(0, 60, 3):
+            await services.alerts.raise_once(alert(number, webhook=receiver.url))
+            for after, name in ((1, "x"), (2, "y")):
+                await services.alerts.raise_once(alert_of_budget(number + after, webhook=receiver.url, budget=name))
+        await raise_to(services, 90, good.url)
+        first = NOON + timedelta(minutes=2)
+        assert await run(services, first) == DeliverReport(delivered=1, again=3, held_up=57)
+        assert (len(receiver.got), len(good.got)) == (3, 1)
+        # Log and metric have all of them, and once: those who look there do not wait for a receiver.
+        assert len({line["id"] for line in told(caplog, "alert")}) == len(told(caplog, "alert")) == 61
+        held_up = [
+            each.delivery for each in (await services.alerts.page(EVER, 99)).alerts if not each.delivery.attempts
+        ]
+        assert {(each.state, each.last_attempt, each.told) for each in held_up} == {("pending", None, True)}
+        assert len(held_up) == 57
+        # They had no attempt, so that they are tried again soon: one to each, until it answers.
+        again = await run(services, first + timedelta(minutes=1))
+        assert (again.again, again.again + again.held_up >= 57, len(receiver.got)) == (3, True, 6)
+        receiver.says(200)
+        assert (await run(services, first + timedelta(minutes=9))).delivered == 60
+        assert len(told(caplog, "alert")) == 61
+
+
+async def test_one_receiver_is_sent_a_few_at_once_and_the_first_alone(make: Build, receiver: Receiver) -> None:
+    services = await make(ALERT_WEBHOOK=receiver.url)
+    open_now: list[int] = []
+    being_sent = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal being_sent
+        being_sent += 1
+        open_now.append(being_sent)
+        await asyncio.sleep(0.02)
+        being_sent -= 1
+        return web.Response()
+
+    receiver.answer = answer
+    for number in range(20):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url))
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(delivered=20)
+    assert open_now[:2] == [1, 1]
+    assert 1 < max(open_now) <= OF_ONE
 
 
 async def test_a_run_is_bounded_and_the_next_goes_on(
     make: Build, monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     for number in range(5):
         await services.alerts.raise_once(alert(number, webhook=receiver.url))
     monkeypatch.setattr(alerts.deliver, "MAX_SECONDS", -1.0)
@@ -220,7 +286,7 @@ async def test_a_run_is_bounded_and_the_next_goes_on(
 
 
 async def test_two_at_once_send_each_alert_once(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     for number in range(20):
         await services.alerts.raise_once(alert(number, webhook=receiver.url))
     later = NOON + timedelta(minutes=1)
@@ -232,7 +298,7 @@ async def test_two_at_once_send_each_alert_once(make: Build, receiver: Receiver)
 
 
 async def test_death_between_sending_and_marking_sends_the_same_again(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     await services.alerts.raise_once(alert(webhook=receiver.url))
     reached = asyncio.Event()
     finish = services.alerts.finish
@@ -254,7 +320,7 @@ async def test_death_between_sending_and_marking_sends_the_same_again(make: Buil
 
 
 async def test_one_that_kills_every_process_is_given_up_without_another_try(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     await services.alerts.raise_once(alert(webhook=receiver.url))
     for number in range(MAX_ATTEMPTS):
         now = NOON + number * LATER
@@ -270,7 +336,7 @@ async def test_one_that_kills_every_process_is_given_up_without_another_try(make
 async def test_a_fault_at_any_request_to_the_tables_loses_nothing(
     make: Build, receiver: Receiver, number: int, answered: bool
 ) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     whole = services.alerts
     await whole.raise_once(alert(webhook=receiver.url))
     faults = (never, at(number)) if answered else (at(number), never)
@@ -284,7 +350,7 @@ async def test_a_fault_at_any_request_to_the_tables_loses_nothing(
 
 
 async def test_tables_that_stay_away_are_an_error_and_the_next_run_sends(make: Build, receiver: Receiver) -> None:
-    services = await make()
+    services = await make(ALERT_WEBHOOK=receiver.url)
     whole = services.alerts
     await whole.raise_once(alert(webhook=receiver.url))
     services.alerts = Alerts(FaultyStore(whole._store, at(*range(3, 50))), no_wait)
@@ -327,11 +393,6 @@ async def test_the_timer_that_purges_forgets_old_alerts(make: Build) -> None:
 # ------------------------------------------------------------------------------------------------------- of a budget
 
 
-async def enter(services: Services, webhook: str | None) -> None:
-    entry = read_budget({"period": "day", "unit": "tokens", "limit": 1000, "webhook": webhook}, allow_private=True)
-    await services.budgets.edit("b", lambda _: entry.model_dump(mode="json"), NOON)
-
-
 async def test_a_budget_that_was_edited_has_nothing_sent_to_its_old_webhook(make: Build, receiver: Receiver) -> None:
     services = await make()
     async with receiving() as wrong:
@@ -363,3 +424,26 @@ async def test_a_budget_without_receiver_has_nothing_sent_any_more(
     found = await only(services)
     assert (found.delivery.state, found.delivery.receiver, found.alert.webhook) == ("logged", None, None)
     assert found.delivery.answer == "no receiver any more"
+
+
+async def test_a_budget_that_cannot_be_read_ends_no_run(
+    make: Build, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that a later version of this app wrote: its alerts go where they were to go, and no secret is told."""
+    services = await make()
+    await services.budgets.edit("b", lambda _: {"period": "week", "webhook": {"url": "secret"}}, NOON)
+    await services.alerts.raise_once(alert_of_budget(0, webhook=receiver.url))
+    await raise_to(services, 1, receiver.url)
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(delivered=2)
+    assert "budget b cannot be read" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_an_unusual_hour_is_told_where_the_setting_says_now(make: Build, receiver: Receiver) -> None:
+    services = await make(ALERT_WEBHOOK=receiver.url, ALERT_WEBHOOK_FORMAT="slack")
+    await services.alerts.raise_once(alert(webhook="https://wrong.invalid/hook"))
+    assert await run(services) == DELIVERED
+    assert b"blocks" in receiver.got[0].body
+    without = await make()
+    await without.alerts.raise_once(alert(1, webhook="https://wrong.invalid/hook"))
+    assert await run(without, NOON + LATER) == DeliverReport(logged=1)

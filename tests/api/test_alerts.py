@@ -1,6 +1,7 @@
 """/api/alerts: what was raised and what became of it, a test of a receiver, and another try; and who sees what."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -289,7 +290,10 @@ async def test_of_unusual_hours_it_goes_where_they_go_now(configure: Configure, 
     found = await configure(**PRIVATE, ALERT_WEBHOOK=receiver.url)
     async with receiving() as wrong:
         wrong.says(410)
+        corrected, found.settings = found.settings, replace(found.settings, alert_webhook=wrong.url)
         failed = await given_up(found, 0, wrong.url, kind="anomaly", budget=None)
+        found.settings = corrected
+        assert len(wrong.got) == 1
     await retry(failed)
     assert (await deliver(found)).delivered == 1
     assert len((await found.alerts.page(EVER, 10)).alerts) == 1
