@@ -5,19 +5,20 @@ A budget is never overwritten: each edit makes a version, whose number is the ET
 the budget was deleted, so that numbers go on where an id is used again.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import services
 from api.access import Need, has
 from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
 from api.response import Request, Response, json_response
-from budgets.entry import DELETED, read_budget, stored_budget
+from budgets.entry import DELETED, read_budget
 from budgets.status import status as status_of_app
-from ledger.budgets import BudgetState
 from ledger.versions import Document, Version
 from models.errors import QueryError
-from queries.parameters import BudgetStatusParameters
-from queries.question import app_of, refuse_unknown
+from queries.cursor import Cursors, Place
+from queries.parameters import BudgetsParameters, BudgetStatusParameters
+from queries.question import app_of, number, refuse_unknown, single
 
 MAX_BUDGETS: Final = 2_000
 """All of them are read by the timer."""
@@ -26,16 +27,24 @@ RESERVED: Final = "status"
 
 
 async def listed(request: Request) -> Response:
-    """Those that the caller may see: who may not see all apps, the budgets of its apps."""
-    refuse_unknown(request.parameters, ())
-    found = services.get()
-    versions, states = await found.budgets.all(), await found.budget_notes.states()
-    shown = [
-        _shown(version, request) | _found(version, states.get(version.id))
-        for version in versions
-        if _visible(version, request)
-    ]
-    return json_response({"budgets": shown})
+    """A page of those that the caller may see: who may not see all apps, the budgets of its apps."""
+    parameters = request.parameters
+    refuse_unknown(parameters, BudgetsParameters.names())
+    found, now = services.get(), services.now()
+    limit = number(parameters, "limit", BudgetsParameters.most("limit")) or BudgetsParameters.default("limit")
+    cursors = Cursors(await found.directory.cursor_key(), "budgets", parameters, request.caller)
+    cursor = single(parameters, "cursor")
+    following, page = None, list[Version]()
+    async for version in found.budgets.after(None if cursor is None else cursors.open(cursor).after[0]):
+        if not _visible(version, request):
+            continue
+        if len(page) == limit:
+            following = cursors.seal(Place(now, now, [page[-1].id]))
+            break
+        page.append(version)
+    states = await found.budget_notes.found([version.id for version in page])
+    shown = [_shown(version, request) | _found(version, states.get(version.id)) for version in page]
+    return json_response({"budgets": shown, "next_cursor": following})
 
 
 async def one(request: Request) -> Response:
@@ -53,8 +62,9 @@ async def one(request: Request) -> Response:
     if version is None or not _visible(version, request):
         raise _not_found()
     history = [_shown(each, request) for each in await found.budgets.history(name) if _visible(each, request)]
-    state = _found(version, await found.budget_notes.state(name))
-    return version_answer(version, _shown(version, request) | state | {"history": history})
+    state = await found.budget_notes.state(name)
+    evaluated = _found(version, state.found if state is not None else None)
+    return version_answer(version, _shown(version, request) | evaluated | {"history": history})
 
 
 async def status(request: Request) -> Response:
@@ -107,8 +117,8 @@ async def _delete(request: Request, name: str) -> Response:
 
 
 def _visible(version: Version, request: Request) -> bool:
-    entry = stored_budget(version.document)
-    return entry is not None and (request.allowed is None or entry.app in request.allowed)
+    """As it was stored: one that this version of the app cannot read is there all the same."""
+    return bool(version.document) and (request.allowed is None or version.document.get("app") in request.allowed)
 
 
 def _shown(version: Version, request: Request) -> dict[str, Any]:
@@ -117,9 +127,8 @@ def _shown(version: Version, request: Request) -> dict[str, Any]:
     return shown if has(Need.ADMIN, request) else {**shown, "webhook": None}
 
 
-def _found(version: Version, state: BudgetState | None) -> dict[str, Any]:
+def _found(version: Version, found: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the timer found of this version last; null before its first run since the edit."""
-    found = state.found if state is not None else None
     return {"status": found if found is not None and found["version"] == version.version else None}
 
 

@@ -8,6 +8,8 @@ import { mark } from "./unpriced.js";
 const SHOWN = 10;
 /** Values that the API takes for a filter at most. */
 const NAMED = 100;
+/** Budgets of a page: well below 1 MB, however long their names and webhooks are. */
+const PAGE = 250;
 
 /**
  * What the API knows of budgets and alerts, null where it has none of either: all, or those of the apps that are
@@ -20,7 +22,11 @@ export async function budgets(state, centres, signal) {
   });
   const alertsOf = async (filter) => (await optional("alerts", { ...filter, limit: SHOWN }))?.alerts ?? [];
   const { app: apps, cost_center: named, model: models } = state.filters;
-  const found = (await optional("budgets", {}))?.budgets ?? [];
+  const found = [];
+  for (let cursor = null, page; page === undefined || cursor; cursor = page?.next_cursor) {
+    page = await optional("budgets", { limit: PAGE, cursor });
+    found.push(...(page?.budgets ?? []));
+  }
   const ofApps = apps ? await centres : named;
   const covers = (budget) => (!models || budget.model === null || models.includes(budget.model))
     && (budget.app !== null ? !apps || apps.includes(budget.app) : budget.cost_center === null || !ofApps || ofApps.includes(budget.cost_center));

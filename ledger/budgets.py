@@ -5,7 +5,7 @@ PartitionKey `status`    a row per app that has budgets of its own or of its cos
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +68,14 @@ class BudgetNotes:
         """Of one."""
         row = await self._store.get(STATES, budget_id)
         return None if row is None else _state(row)
+
+    async def found(self, budget_ids: Collection[str]) -> dict[str, Mapping[str, Any] | None]:
+        """The last evaluations of these, and perhaps of others, by their ids."""
+        if not budget_ids:
+            return {}
+        # No id has a character as small as the one that stands behind the last of them.
+        rows = self._store.range(STATES, min(budget_ids), max(budget_ids) + "!", ["RowKey", "found"])
+        return {row.columns["RowKey"]: json.loads(row.columns["found"]) async for row in rows}
 
     async def note(self, budget_id: str, state: BudgetState) -> None:
         """In the place of the state with its `etag`. If another run was faster, its state stays: the next run, which

@@ -42,7 +42,13 @@ class Versions:
 
     async def all(self) -> list[Version]:
         """All documents as they are now. Raises StoreBusy."""
-        return [version async for version in self._range("c|")]
+        return [version async for version in self.after(None)]
+
+    async def after(self, name: str | None) -> AsyncIterator[Version]:
+        """As `all`, one by one in the order of their keys, those after this one. Raises StoreBusy."""
+        async for row in self._store.range(self._partition, f"c|{escape_key(name or '')}", "c|~~"):
+            if (version := _version(row.columns)).id != name:
+                yield version
 
     async def get(self, name: str) -> Version | None:
         """One document as it is now. Raises StoreBusy."""

@@ -164,6 +164,10 @@ PricesParameters = parameters_of(
     },
 )
 
+BudgetsParameters = parameters_of(
+    "BudgetsParameters", {"limit": parameter(int, "Budgets of a page.", 100, ge=1, le=1000), "cursor": _CURSOR}
+)
+
 BudgetStatusParameters = parameters_of("BudgetStatusParameters", {"app": parameter(str, _ONE_APP, ..., min_length=1)})
 
 EndParameters = parameters_of(

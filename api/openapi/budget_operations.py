@@ -7,7 +7,7 @@ from api.edits import ID
 from api.openapi.budget_shapes import BudgetsAnswer, BudgetStatusAnswer, OneBudget, OwnBudget
 from api.openapi.operation import Operation
 from budgets.entry import BudgetEntry
-from queries.parameters import BudgetStatusParameters
+from queries.parameters import BudgetsParameters, BudgetStatusParameters
 
 _BUDGET: Final = {"id": (rf"(?!status$){ID.pattern}", "search-month")}
 _EXAMPLE_BUDGET: Final = {
@@ -25,6 +25,7 @@ BUDGET_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             "The budgets",
             {200: BudgetsAnswer},
             "With what is used of them, as the timer found it last. docs/budgets.md.",
+            takes=BudgetsParameters,
         )
     },
     "budget": {

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from api.openapi.shapes import Amount, Answer
+from api.openapi.shapes import Amount, Answer, NextCursor
 from budgets.entry import BudgetEntry, Unit
 from budgets.projection import Method
 from budgets.verdict import State
@@ -48,9 +48,10 @@ class ListedBudget(OwnBudget):
 
 
 class BudgetsAnswer(Answer):
-    """In the order of their ids."""
+    """A page of them, in an order that stays."""
 
     budgets: list[ListedBudget]
+    next_cursor: NextCursor
 
 
 class OneBudget(ListedBudget):

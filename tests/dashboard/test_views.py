@@ -274,6 +274,20 @@ async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url
     await shot(page, "budgets")
 
 
+async def test_budgets_of_several_pages_are_all_there(look: Look, budgets: dict[str, Any]) -> None:
+    asked = []
+
+    async def smaller(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.continue_(url=route.request.url.replace("limit=250", "limit=2"))
+
+    page = await look(before=lambda page: page.route("**/api/budgets?*", smaller))
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    assert await card.locator("tbody tr").count() == len(budgets)
+    assert len(asked) == -(-len(budgets) // 2)
+
+
 async def test_a_budget_of_what_has_no_price_is_not_at_0(look: Look, budgets: dict[str, Any]) -> None:
     page = await look()
     row = page.locator("tr", has_text="unpriced")
