@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from collectors.identity import resolve_app
 from models.event import read_usage_event
+from models.keys import MAX_ESCAPED_LENGTH
 from tests.policies.gateway import Exchange, Gateway, Outcome, answer
 
 NAMED = {"usage-budgets": "on", "usage-api": "https://usage.example.net", "usage-api-resource": "api://usage"}
@@ -131,6 +132,32 @@ def test_it_asks_for_the_app_that_the_collector_will_name(
     (key,) = outcome.stored
     counted, _ = resolve_app(read_usage_event(outcome.event))
     assert key == f"usage-budget:{counted}"
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [("x", 70_000), ("x", 481), ("é", 40_000), ("\ud800", 1), ("a\udfff", 1), ("\r\nHost: x", 1), ("\0", 1)],
+    ids=ascii,
+)
+def test_no_name_fails_a_call_and_none_that_no_app_can_have_is_asked_for(
+    gateway: Gateway, text: str, times: int
+) -> None:
+    name = text * times
+    outcome = run(gateway, EXCEEDED, variables={"usage-app-id": name})
+    assert [len(request["url"]) < 2_000 for request in outcome.requests] in ([], [True])
+    assert (outcome.returned is None) == (not outcome.requests)
+    assert len(name) <= MAX_ESCAPED_LENGTH or outcome.requests == []
+
+
+def test_a_name_as_long_as_an_app_can_have_is_asked_for(gateway: Gateway) -> None:
+    outcome = run(gateway, EXCEEDED, variables={"usage-app-id": "x" * MAX_ESCAPED_LENGTH})
+    assert outcome.returned is not None
+
+
+def test_a_time_of_another_form_in_the_cache_fails_no_call(gateway: Gateway) -> None:
+    outcome = run(gateway, None, cache={KEY: "2027-01-01"})
+    assert outcome.returned is not None
+    assert json.loads(outcome.returned["body"])["error"]["message"].endswith("It starts anew at 2027-01-01T00:00:00Z.")
 
 
 @pytest.mark.parametrize("member", ["Subscription", "Product", "Timestamp", "User"])
