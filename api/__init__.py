@@ -9,7 +9,8 @@ calls.py       GET /api/calls, GET /api/calls/{request_id}
 edits.py       what requests with a body have in common
 registry.py    GET and PUT /api/apps/{app}, /api/models/{deployment}
 listings.py    GET /api/apps, GET /api/models, and used.py what a caller's apps used
-budgets.py     GET /api/budgets, GET, PUT and DELETE /api/budgets/{id}, GET /api/budgets/status
+budgets.py     GET /api/budgets, GET, PUT and DELETE /api/budgets/{id}, GET /api/budgets/status,
+               and unseen.py what is warned of
 prices.py      GET /api/prices, GET, PUT and DELETE /api/prices/{id}
 events.py      POST /api/events, and posted.py what stands in its body
 dead_letters.py  GET /api/dead-letters, GET and DELETE /api/dead-letters/{id}, POST /api/dead-letters/redrive

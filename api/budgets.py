@@ -12,6 +12,7 @@ import services
 from api.access import Need, has
 from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
 from api.response import Request, Response, json_response
+from api.unseen import unseen
 from budgets.entry import DELETED, read_budget
 from budgets.status import status as status_of_app
 from ledger.versions import Document, Version
@@ -94,9 +95,10 @@ async def _put(request: Request, name: str) -> Response:
             refuse_changed(request.headers, version_etag(there), "budget")
         return document
 
+    warnings = await unseen(entry, services.now())
     made = await found.budgets.edit(name, change, services.now())
     is_new = name not in existing or not existing[name].document
-    return version_answer(made, _shown(made, request), 201 if is_new else 200)
+    return version_answer(made, _shown(made, request) | {"warnings": warnings}, 201 if is_new else 200)
 
 
 async def _delete(request: Request, name: str) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from api.edits import ID
-from api.openapi.budget_shapes import BudgetsAnswer, BudgetStatusAnswer, OneBudget, OwnBudget
+from api.openapi.budget_shapes import BudgetsAnswer, BudgetStatusAnswer, EnteredBudget, OneBudget, OwnBudget
 from api.openapi.operation import Operation
 from budgets.entry import BudgetEntry
 from queries.parameters import BudgetsParameters, BudgetStatusParameters
@@ -40,7 +40,7 @@ BUDGET_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
         "PUT": Operation(
             "budgets/{id}",
             "Enter a budget",
-            {200: OwnBudget, 201: OwnBudget},
+            {200: EnteredBudget, 201: EnteredBudget},
             "Or a new version of it, whose thresholds fire anew.",
             path=_BUDGET,
             body=BudgetEntry,

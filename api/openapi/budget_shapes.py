@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from api.openapi.shapes import Amount, Answer, NextCursor
+from api.openapi.shapes import Amount, Answer, Error, NextCursor
 from budgets.entry import BudgetEntry, Unit
 from budgets.projection import Method
 from budgets.verdict import State
@@ -18,6 +18,12 @@ class OwnBudget(BudgetEntry):
     id: str
     version: int
     edited_at: datetime
+
+
+class EnteredBudget(OwnBudget):
+    """What was entered. `warnings` name what nobody has seen: no call, and no entry, has it."""
+
+    warnings: list[Error]
 
 
 class BudgetFound(Answer):

@@ -1,5 +1,6 @@
 """/api/budgets: entering, reading and deleting them, and who sees what."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 import budgets.status
 import services
 from budgets.evaluate import evaluate
+from models.registry import Alias, AppEntry
 from tests.api.asked import Reply, ask, ask_one
 from tests.api.conftest import Configure
+from tests.queries.filled import fill
+from tests.support.events import usage_event
 from tests.support.principals import SIGN_IN, signed_in
 
 GOOD: dict[str, Any] = {"app": "search", "period": "month", "unit": "USD", "limit": "2500.50"}
@@ -37,13 +41,16 @@ class TestEntering:
         await configure()
         made = await budget("search-month", "PUT", GOOD)
         assert (made.status, made.headers["ETag"]) == (201, '"1"')
-        assert made.json == {"id": "search-month", "version": 1, "edited_at": made.json["edited_at"], **SHOWN}
+        entered = made.json
+        warnings = entered.pop("warnings")
+        assert [each["parameter"] for each in warnings] == ["app"]
+        assert entered == {"id": "search-month", "version": 1, "edited_at": entered["edited_at"], **SHOWN}
         read = await budget("search-month")
         assert (read.status, read.headers["ETag"]) == (200, '"1"')
-        assert read.json == {**made.json, "status": None, "history": [made.json]}
-        assert (await ask("budgets")).json == {"budgets": [{**made.json, "status": None}], "next_cursor": None}
+        assert read.json == {**entered, "status": None, "history": [entered]}
+        assert (await ask("budgets")).json == {"budgets": [{**entered, "status": None}], "next_cursor": None}
         again = await budget("search-month", "PUT", SHOWN, if_match='"7"')
-        assert (again.status, again.json) == (200, made.json)
+        assert (again.status, again.json) == (200, {**entered, "warnings": warnings})
 
     async def test_an_editor_who_read_an_old_version_overwrites_nothing(self, configure: Configure) -> None:
         await configure()
@@ -174,6 +181,36 @@ class TestSeeing:
         await ask_one("budget", "budgets", "id", "other", method="PUT", body=moved, headers=admin)
         shown = (await ask_one("budget", "budgets", "id", "other", headers=own)).json
         assert [each["version"] for each in shown["history"]] == [2]
+
+
+async def test_a_name_that_nobody_has_seen_is_taken_with_a_warning(configure: Configure) -> None:
+    found = await configure()
+    now = services.now()
+    await fill(
+        found,
+        [
+            (usage_event(app_id="search", timestamp=now.isoformat(), response_model="gpt-4o", deployment="chat"), "0"),
+            (usage_event(app_id="old", timestamp=(now - timedelta(days=400)).isoformat()), "0"),
+        ],
+    )
+    await found.apps.put("shop", AppEntry(cost_center="4711").columns(), None)
+    await found.models.put("chat-2", Alias(model="own-model").columns(), None)
+
+    async def warned(**members: str) -> list[tuple[str, str, bool]]:
+        body = {"period": "day", "unit": "tokens", "limit": 1, **members}
+        reply = await budget("a", "PUT", body)
+        assert reply.status in (200, 201)
+        told = reply.json["warnings"]
+        return [(each["code"], each["parameter"], "did you mean" in each["message"]) for each in told]
+
+    for seen in ({}, {"app": "search"}, {"app": "shop"}, {"cost_center": "4711"}, {"app": "search", "model": "gpt-4o"}):
+        assert await warned(**seen) == []
+    assert await warned(model="own-model") == []
+    assert await warned(app="old", model="gpt-4") == [("never_seen", "app", False), ("never_seen", "model", True)]
+    assert await warned(app="serch") == [("never_seen", "app", True)]
+    assert await warned(cost_center="nobody's") == [("never_seen", "cost_center", False)]
+    assert "warnings" not in (await budget("a")).json
+    assert "warnings" not in (await budget("a", "DELETE")).json
 
 
 class TestPages:
