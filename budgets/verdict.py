@@ -105,11 +105,14 @@ def noted_for_apps(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
 
 
 def folded(notes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The few that are kept for an app: those that decide, exceeded ones first, those that last longest first."""
-    ordered = sorted(notes, key=lambda each: each["id"])
-    ordered.sort(key=lambda each: each["period_end"], reverse=True)
-    ordered.sort(key=lambda each: (each["model"] is not None, each["state"] != "exceeded", -(each["percent"] or 0)))
-    return ordered[:MAX_FOLDED]
+    """The few that are kept for an app, which say what all would, now and later: those that decide; of them those that
+    are exceeded, then what is not known; of the exceeded the longest lasting, of the others those that end first."""
+    ordered = sorted(notes, key=lambda each: (-(each["percent"] or 0), each["id"]))
+    ordered.sort(key=lambda each: each["period_end"])
+    exceeded = [each for each in reversed(ordered) if each["state"] == "exceeded"]
+    others = [each for each in ordered if each["state"] != "exceeded"]
+    others.sort(key=lambda each: each["state"] == "within")
+    return sorted([*exceeded, *others], key=lambda each: each["model"] is not None)[:MAX_FOLDED]
 
 
 def status_of(notes: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str | None]:
