@@ -50,17 +50,22 @@ def resolve_app(event: UsageEvent) -> tuple[str, AppSource]:
 class Delivery(NamedTuple):
     """What the way of a record says, for records that are silent about it themselves.
 
-    `call_id` is the identity of a call that has none. `sent` is the sender's time (CloudEvents), if it gave one;
-    `enqueued` is the hub's.
+    `sent` is the sender's time (CloudEvents), if it gave one. `stated_id` is an identity that a wrapper gives.
     """
 
-    call_id: str
-    sent: datetime | None
-    enqueued: datetime
+    origin: Origin
+    position: int
+    stated_id: str | None = None
+    sent: datetime | None = None
+
+    @property
+    def call_id(self) -> str:
+        """The identity of a call that has none."""
+        return self.stated_id or delivery_id(self.origin, self.position)
 
     @property
     def time(self) -> datetime:
-        return self.sent or self.enqueued
+        return self.sent or self.origin.enqueued_time
 
 
 _DELIVERY: Final = "delivery:"
