@@ -55,8 +55,8 @@ def test_each_alert_is_a_rule_that_looks_back_as_far_as_its_query() -> None:
         name = text(rule["name"]).strip("'")
         assert f"'../alerts/{name}.kql'" in text(rule["query"])
         looks_back = max(_duration(*found) for found in re.findall(r"ago\((\d+)([mh])\)", ALERTS[name]))
-        number, unit = re.findall(r"'PT(\d+)([MH])'", text(rule["window"]))[0]
-        assert _duration(number, unit.lower()) >= looks_back, name
+        number, unit = re.findall(r"'PT?(\d+)([MHD])'", text(rule["window"]))[0]
+        assert looks_back <= _duration(number, unit.lower()) <= timedelta(days=2), "the most that a rule looks back"
 
 
 def test_the_costs_name_as_many_rules_as_there_are() -> None:
@@ -64,7 +64,17 @@ def test_the_costs_name_as_many_rules_as_there_are() -> None:
 
 
 def _duration(number: str, unit: str) -> timedelta:
-    return timedelta(minutes=int(number)) if unit == "m" else timedelta(hours=int(number))
+    return int(number) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[unit]
+
+
+def test_what_stops_is_told_hub_by_hub() -> None:
+    """One hub that still works must not hide another, nor may points that are not there keep a rule silent."""
+    for name in ("counting-is-behind", "a-partition-is-not-counted"):
+        assert "by hub, partition" in ALERTS[name]
+    assert ALERTS["a-part-does-not-answer"].count("by part\n") == ALERTS["nothing-is-sent"].count("by hub\n") == 1
+    behind = ALERTS["a-partition-is-not-counted"]
+    assert "ever_counted == 0" in behind, "the lag's duration is not there where nothing was ever counted"
+    assert '"usage_collector.up"' in ALERTS["nobody-looks"], "is recorded whatever answers"
 
 
 @pytest.mark.parametrize("expression", PROMQL)
