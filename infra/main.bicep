@@ -20,8 +20,11 @@ param location string
 @description('Name of the resource group; empty: made from the environment.')
 param resourceGroupName string = ''
 
-@description('Reach storage and hubs through private endpoints only, but for the trusted services of Azure that send to the hubs.')
+@description('Reach storage and hubs through private endpoints only; of the hubs\' public address remains what Azure Monitor sends.')
 param privateNetwork bool = false
+
+@description('With privateNetwork: public addresses or ranges, divided by commas, from which a gateway that is in no network may send to the hubs.')
+param gatewayAddresses string = ''
 
 @description('Redundancy of both storage accounts: Standard_LRS where the region has no availability zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS', 'Standard_RAGRS', 'Standard_RAGZRS'])
@@ -210,6 +213,7 @@ module eventHubs './app/event-hubs.bicep' = {
     maximumThroughputUnits: maximumThroughputUnits
     receivesFromAzureMonitor: countsGatewayLogs
     privateNetwork: privateNetwork
+    gatewayAddresses: empty(gatewayAddresses) ? [] : split(gatewayAddresses, ',')
   }
 }
 

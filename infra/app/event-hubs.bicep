@@ -10,6 +10,11 @@ param retentionDays int
 param maximumThroughputUnits int
 param receivesFromAzureMonitor bool
 param privateNetwork bool
+param gatewayAddresses array
+
+// `defaultAction: 'Deny'` shuts out nobody while there is no rule beside it (learn.microsoft.com, "Allow access to Azure
+// Event Hubs namespaces from specific virtual networks"), so without addresses the public endpoint is off altogether.
+var publicAccess = privateNetwork && empty(gatewayAddresses) ? 'Disabled' : 'Enabled'
 
 resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: name
@@ -27,19 +32,23 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
     isAutoInflateEnabled: true
     maximumThroughputUnits: maximumThroughputUnits
     minimumTlsVersion: '1.2'
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: publicAccess
   }
 }
 
-// API Management and Azure Monitor send from outside of any network of ours, as trusted services.
+// Azure Monitor sends as a trusted service, also past a public endpoint that is off. A gateway does not: that was retired in
+// March 2026 (learn.microsoft.com, "Trusted service connectivity retirement").
 resource networkRules 'Microsoft.EventHub/namespaces/networkRuleSets@2024-01-01' = {
   parent: namespace
   name: 'default'
   properties: {
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: publicAccess
     defaultAction: privateNetwork ? 'Deny' : 'Allow'
     trustedServiceAccessEnabled: true
-    ipRules: []
+    ipRules: [for address in (privateNetwork ? gatewayAddresses : []): {
+      ipMask: address
+      action: 'Allow'
+    }]
     virtualNetworkRules: []
   }
 }

@@ -162,6 +162,22 @@ def test_every_logger_that_something_names_is_made() -> None:
     assert string(properties(made["azureMonitor"]["properties"])["loggerType"]) == "azureMonitor"
 
 
+def test_a_private_network_leaves_no_door_open() -> None:
+    """`Deny` with no rule beside it lets all traffic in, so without addresses the public endpoint itself is off."""
+    hubs = INFRA / "app/event-hubs.bicep"
+    assert text(variable(hubs, "publicAccess")) == (
+        "privateNetwork && empty(gatewayAddresses) ? 'Disabled' : 'Enabled'"
+    )
+    made = {each.symbol: properties(body(each)) for each in declared(hubs, "resource")}
+    namespace, rules = (properties(made[symbol]["properties"]) for symbol in ("namespace", "networkRules"))
+    assert text(namespace["publicNetworkAccess"]) == text(rules["publicNetworkAccess"]) == "publicAccess"
+    assert text(rules["defaultAction"]) == "privateNetwork ? 'Deny' : 'Allow'"
+    assert "for address in (privateNetwork ? gatewayAddresses : [])" in text(rules["ipRules"])
+    for account in (each for each in declared(MAIN, "module") if "storage-account" in each.type):
+        params = properties(properties(body(account))["params"])
+        assert text(params["publicNetworkAccess"]) == "privateNetwork ? 'Disabled' : 'Enabled'", account.symbol
+
+
 def test_azd_finds_template_code_and_app() -> None:
     azure = yaml.safe_load((ROOT / "azure.yaml").read_text())
     assert (ROOT / azure["infra"]["path"] / f"{azure['infra']['module']}.bicep") == MAIN
