@@ -42,7 +42,12 @@ param hubRetentionDays int = 7
 
 @minValue(1)
 @maxValue(40)
-@description('Throughput units that the namespace may inflate to.')
+@description('Throughput units of the namespace. Each deployment sets them to this number, whatever they have inflated to.')
+param throughputUnits int = 1
+
+@minValue(1)
+@maxValue(40)
+@description('Throughput units that the namespace may inflate to; no more than throughputUnits: it never inflates.')
 param maximumThroughputUnits int = 10
 
 @allowed(['3.11', '3.12', '3.13'])
@@ -210,6 +215,7 @@ module eventHubs './app/event-hubs.bicep' = {
     consumerGroup: consumerGroup
     partitions: hubPartitions
     retentionDays: hubRetentionDays
+    throughputUnits: throughputUnits
     maximumThroughputUnits: maximumThroughputUnits
     receivesFromAzureMonitor: countsGatewayLogs
     privateNetwork: privateNetwork

@@ -7,10 +7,14 @@ param gatewayLogsHub string
 param consumerGroup string
 param partitions int
 param retentionDays int
+param throughputUnits int
 param maximumThroughputUnits int
 param receivesFromAzureMonitor bool
 param privateNetwork bool
 param gatewayAddresses array
+
+// The service wants the maximum above what is there (Azure/bicep #7900, MicrosoftDocs/azure-docs-cli #4411).
+var inflates = maximumThroughputUnits > throughputUnits
 
 // `defaultAction: 'Deny'` shuts out nobody while there is no rule beside it (learn.microsoft.com, "Allow access to Azure
 // Event Hubs namespaces from specific virtual networks"), so without addresses the public endpoint is off altogether.
@@ -23,14 +27,14 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   sku: {
     name: 'Standard'
     tier: 'Standard'
-    capacity: 1
+    capacity: throughputUnits
   }
   properties: {
     // Diagnostic settings send with a shared access policy and know no identity (MicrosoftDocs/azure-docs #119932), so
     // with them local authentication has to stay on.
     disableLocalAuth: !receivesFromAzureMonitor
-    isAutoInflateEnabled: true
-    maximumThroughputUnits: maximumThroughputUnits
+    isAutoInflateEnabled: inflates
+    maximumThroughputUnits: inflates ? maximumThroughputUnits : 0
     minimumTlsVersion: '1.2'
     publicNetworkAccess: publicAccess
   }

@@ -162,6 +162,22 @@ def test_every_logger_that_something_names_is_made() -> None:
     assert string(properties(made["azureMonitor"]["properties"])["loggerType"]) == "azureMonitor"
 
 
+def test_throughput_is_what_the_operator_says_and_inflates_only_above_it() -> None:
+    hubs = INFRA / "app/event-hubs.bicep"
+    namespace = properties(body(next(each for each in declared(hubs, "resource") if each.symbol == "namespace")))
+    assert text(properties(namespace["sku"])["capacity"]) == "throughputUnits"
+    assert text(variable(hubs, "inflates")) == "maximumThroughputUnits > throughputUnits"
+    of = properties(namespace["properties"])
+    assert text(of["isAutoInflateEnabled"]) == "inflates"
+    assert text(of["maximumThroughputUnits"]) == "inflates ? maximumThroughputUnits : 0"
+
+
+def test_every_value_that_azd_asks_the_environment_for_is_in_the_docs() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text()))
+    page = (ROOT / "docs/getting-started.md").read_text()
+    assert {name for name in asked if f"`{name}`" not in page} <= {"AZURE_ENV_NAME", "AZURE_LOCATION"}
+
+
 def test_a_private_network_leaves_no_door_open() -> None:
     """`Deny` with no rule beside it lets all traffic in, so without addresses the public endpoint itself is off."""
     hubs = INFRA / "app/event-hubs.bicep"
