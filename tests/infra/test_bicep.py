@@ -149,7 +149,7 @@ def test_the_gateway_may_send_before_it_is_told_to() -> None:
     assert {"gatewayRole", "functionApp"} <= _waits_for("gateway")
     policy = next(each for each in declared(INFRA / "app/gateway.bicep", "resource") if each.symbol == "policy")
     after = {text(node) for node in properties(body(policy))["dependsOn"].named_children}
-    assert after >= {"policyFragments", "values"}
+    assert after == {"policyFragments"}
 
 
 def test_every_logger_that_something_names_is_made() -> None:
@@ -218,7 +218,19 @@ def test_the_gateway_gets_every_fragment_and_every_example() -> None:
         for path in (ROOT / "policies/examples").glob("mode-*.xml")
         for name in re.findall(r"\{\{([\w-]+)\}\}", path.read_text())
     }
-    assert read <= set(strings(gateway))
+    filled = set(re.findall(r"'\{\{([\w-]+)\}\}'", text(variable(gateway, "policyXml"))))
+    assert filled == read, "what an example reads is put into it"
+
+
+def test_nothing_in_the_gateway_is_shared_by_apis_but_our_own() -> None:
+    """A named value is one for all APIs: two audiences would be one, and a company's own of that name replaced."""
+    for name in ("gateway", "gateway-claim"):
+        made = [
+            each.symbol for each in declared(INFRA / f"app/{name}.bicep", "resource") if "/namedValues@" in each.type
+        ]
+        assert made == (["claim"] if name == "gateway-claim" else []), name
+    policy = next(each for each in declared(INFRA / "app/gateway.bicep", "resource") if each.symbol == "policy")
+    assert text(properties(properties(body(policy))["properties"])["value"]) == "policyXml"
 
 
 def _waits_for(symbol: str) -> set[str]:
