@@ -357,6 +357,10 @@ output USAGE_URL string = '${functionApp.outputs.url}/api/usage'
 output HEALTH_URL string = '${functionApp.outputs.url}/api/health'
 output EVENT_HUB_NAMESPACE string = '${eventHubs.outputs.name}.servicebus.windows.net'
 output USAGE_TABLES string = functionApp.outputs.usageTables
+// What azd did not make and may delete: infra/hooks.py stops `azd down` for it.
+output CONNECTED_GATEWAY string = connectsGateway && !createApiManagement
+  ? '${empty(apiManagementResourceGroup) ? group.name : apiManagementResourceGroup}/${gatewayName}'
+  : ''
 output NEXT_STEPS string = empty(entraClientId)
   ? 'Key of the query: az functionapp function keys list -g ${group.name} -n ${functionApp.outputs.name} --function-name usage. Then docs/getting-started.md, "Connect a gateway".'
   : 'Token of the query: az account get-access-token --resource api://${entraClientId}. Then docs/getting-started.md, "Connect a gateway".'

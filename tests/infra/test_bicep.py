@@ -16,6 +16,7 @@ import yaml
 from tests.infra.bicep import (
     FILES,
     INFRA,
+    MAIN,
     ROOT,
     body,
     declared,
@@ -31,8 +32,6 @@ from tests.infra.bicep import (
     variable,
     walk,
 )
-
-MAIN = INFRA / "main.bicep"
 
 REGISTRY = {
     "br/public:avm/res/managed-identity/user-assigned-identity:0.4.1": {"name", "location", "tags"},

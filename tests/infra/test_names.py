@@ -8,9 +8,8 @@ import pytest
 
 from local import parts
 from settings import Settings
-from tests.infra.bicep import FILES, INFRA, ROOT, body, declared, names_of, properties, string, text, variable
+from tests.infra.bicep import FILES, INFRA, MAIN, ROOT, body, declared, names_of, properties, string, text, variable
 
-MAIN = INFRA / "main.bicep"
 APP = INFRA / "app/function-app.bicep"
 SAMPLE = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
 
