@@ -12,9 +12,13 @@ _GUID: Final = re.compile(
     r"[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?", re.ASCII | re.IGNORECASE
 )
 
+_PLAIN_GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
 
 def call_id(request_id: str) -> str:
     """The identity of a call. GUIDs are compared as GUIDs: case, braces and hyphens aside. Others as they are."""
+    if _PLAIN_GUID.fullmatch(request_id):
+        return request_id
     guid = _GUID.fullmatch(request_id)
     return "-".join(guid.groups()).lower() if guid else request_id
 
@@ -26,7 +30,9 @@ policies write. Whatever the dialect, these are no app, subscription or product.
 
 def somebody(name: str | None) -> str | None:
     """`name` if it names anybody."""
-    name = (name or "").strip()
+    if not name:
+        return None
+    name = name.strip()
     return None if name in NOBODY else name or None
 
 
