@@ -219,7 +219,7 @@ module eventHubs './app/event-hubs.bicep' = {
     maximumThroughputUnits: maximumThroughputUnits
     receivesFromAzureMonitor: countsGatewayLogs
     privateNetwork: privateNetwork
-    gatewayAddresses: empty(gatewayAddresses) ? [] : split(gatewayAddresses, ',')
+    gatewayAddresses: empty(gatewayAddresses) ? [] : split(replace(gatewayAddresses, ' ', ''), ',')
   }
 }
 
@@ -289,6 +289,7 @@ module monitoring './app/monitoring.bicep' = {
     applicationInsightsName: applicationInsights.outputs.name
     actionGroupName: '${abbrs.insightsActionGroups}${resourceToken}'
     alertEmail: alertEmail
+    joinDeadlineSeconds: contains(appSettings, 'JOIN_DEADLINE_SECONDS') ? int(appSettings.JOIN_DEADLINE_SECONDS) : 3600
   }
 }
 

@@ -4,6 +4,7 @@ param tags object
 param applicationInsightsName string
 param actionGroupName string
 param alertEmail string
+param joinDeadlineSeconds int
 
 var rules = [
   {
@@ -64,7 +65,8 @@ var rules = [
     name: 'calls-wait-too-long'
     severity: 2
     window: 'PT15M'
-    query: loadTextContent('../alerts/calls-wait-too-long.kql')
+    // The file has the default deadline and ten minutes.
+    query: replace(loadTextContent('../alerts/calls-wait-too-long.kql'), '4200', string(joinDeadlineSeconds + 600))
   }
   {
     name: 'records-are-unaccounted'
