@@ -67,6 +67,11 @@ def preprovision(environment: Mapping[str, str]) -> int:
         return 1
     if _is_true(given["privateNetwork"]):
         _register_microsoft_app(environment.get("AZURE_SUBSCRIPTION_ID", ""))
+        if given["apiManagementName"] and not given["gatewayAddresses"]:
+            print(
+                f"PRIVATE_NETWORK turns the hubs' public address off: {given['apiManagementName']} has to reach them "
+                'from its own network, else its calls are not counted (docs/getting-started.md, "Private network").'
+            )
     return 0
 
 

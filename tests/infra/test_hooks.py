@@ -94,6 +94,15 @@ def test_a_private_network_registers_the_provider_that_it_needs(tmp_path: Path) 
     assert asked.read_text() == "provider register --namespace Microsoft.App --wait --subscription sub\n"
 
 
+def test_a_gateway_beside_a_private_network_is_spoken_of(tmp_path: Path) -> None:
+    """Only its operator knows whether it has a way in, so it is not refused."""
+    az(tmp_path, 0)
+    private = {"PRIVATE_NETWORK": "true", "API_MANAGEMENT_NAME": "apim"}
+    code, told, _ = run("preprovision", tmp_path, **private)
+    assert (code, "apim has to reach them" in told) == (0, True)
+    assert run("preprovision", tmp_path, **private, GATEWAY_ADDRESSES="203.0.113.7") == (0, "", "")
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_where_it_cannot_be_registered_the_operator_is_told_how(tmp_path: Path, there: bool) -> None:
     if there:
