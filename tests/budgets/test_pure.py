@@ -156,17 +156,18 @@ class TestProjection:
         assert expected(today, today + WEEK, found, ZoneInfo("UTC")) <= 7 * 24
 
     @given(hour=st.integers(0, SLOTS - 1), weeks=st.integers(1, 4))
+    @example(hour=48, weeks=4)
     def test_what_is_used_in_one_hour_of_the_week_is_expected_in_that_hour(self, hour: int, weeks: int) -> None:
         today = at("2024-03-20")
         monday = at("2024-03-11")
         used = [(monday + hour * HOUR - week * WEEK, Decimal(7)) for week in range(weeks)]
-        # a call long before, so that all four weeks count
-        found = profile([*used, (today - 28 * timedelta(days=1), Decimal(1))], today, ZoneInfo("UTC"))
+        # one used long before, so that all four weeks count; an hour has one amount
+        amounts = {today - 4 * WEEK: Decimal(1), **dict(used)}
+        found = profile(amounts.items(), today, ZoneInfo("UTC"))
         assert found is not None
-        in_reach = [start for start, _ in used if start >= today - 4 * WEEK]
-        assert found[slot(monday + hour * HOUR, ZoneInfo("UTC"))] == pytest.approx(
-            (7 * len(in_reach) + (slot(today, ZoneInfo("UTC")) == hour)) / 4
-        )
+        in_reach = {start: amount for start, amount in amounts.items() if today - 4 * WEEK <= start < today}
+        of_hour = [amount for start, amount in in_reach.items() if slot(start, ZoneInfo("UTC")) == hour]
+        assert found[hour] == pytest.approx(float(sum(of_hour)) / 4)
 
 
 def note(state: str, day: int = 5, percent: float | None = None, number: int = 0, model: str | None = None) -> Any:
