@@ -12,7 +12,7 @@ from alerts.deliver import attempt
 from alerts.receiver import receiver_now
 from alerts.words import shown, time_text
 from api.edits import json_body
-from api.response import Request, Response, json_response
+from api.response import Request, Response, cursor_header, json_response
 from budgets.entry import stored_budget
 from ledger.alerts import Stored, Wanted
 from ledger.rows import utc_text
@@ -77,7 +77,8 @@ async def page(request: Request) -> Response:
     listed = await found.alerts.page(wanted, limit, after)
     following = None if listed.next is None else cursors.seal(Place(wanted.start, wanted.end, [listed.next]))
     sees_all = request.allowed is None
-    return json_response({"alerts": [_shown(each, sees_all) for each in listed.alerts], "next_cursor": following})
+    page_of = [_shown(each, sees_all) for each in listed.alerts]
+    return json_response({"alerts": page_of, "next_cursor": following}, more=cursor_header(following))
 
 
 async def test(request: Request) -> Response:

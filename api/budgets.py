@@ -11,7 +11,7 @@ from typing import Any, Final
 import services
 from api.access import Need, has
 from api.edits import checked_id, json_body, refuse_changed, shown_version, version_answer, version_etag
-from api.response import Request, Response, json_response
+from api.response import Request, Response, cursor_header, json_response
 from api.unseen import unseen
 from budgets.entry import DELETED, read_budget
 from budgets.status import status as status_of_app
@@ -45,7 +45,7 @@ async def listed(request: Request) -> Response:
         page.append(version)
     states = await found.budget_notes.found([version.id for version in page])
     shown = [_shown(version, request) | _found(version, states.get(version.id)) for version in page]
-    return json_response({"budgets": shown, "next_cursor": following})
+    return json_response({"budgets": shown, "next_cursor": following}, more=cursor_header(following))
 
 
 async def one(request: Request) -> Response:

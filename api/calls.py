@@ -6,7 +6,7 @@ from datetime import timedelta
 import services
 from api.formats import wanted_format
 from api.registry import names
-from api.response import NEXT_CURSOR, Request, Response, json_response
+from api.response import Request, Response, cursor_header, json_response
 from asker import bounds_of
 from collectors.identity import call_id
 from ledger.rows import utc_text
@@ -41,7 +41,7 @@ async def listed(request: Request) -> Response:
     if more:
         last = calls[-1]
         next_cursor = cursors.seal(Place(query.start, query.end, [utc_text(last.timestamp), last.request_id]))
-    more_headers = {NEXT_CURSOR: next_cursor} if next_cursor else {}
+    more_headers = cursor_header(next_cursor)
     rows = [shown(call) for call in calls]
     if wanted == "csv":
         file = attachment("calls", query.start, query.end, UTC_ZONE)

@@ -49,6 +49,11 @@ def json_response(value: Any, status: int = 200, more: Mapping[str, str] | None 
     return Response(json.dumps(value, ensure_ascii=False), status, more=more or {})
 
 
+def cursor_header(next_cursor: str | None) -> dict[str, str]:
+    """None at the end."""
+    return {} if next_cursor is None else {NEXT_CURSOR: next_cursor}
+
+
 def error_response(error: QueryError) -> Response:
     """The one shape of every error."""
     challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}

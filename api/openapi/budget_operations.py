@@ -26,6 +26,7 @@ BUDGET_OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
             {200: BudgetsAnswer},
             "With what is used of them, as the timer found it last. docs/budgets.md.",
             takes=BudgetsParameters,
+            paged=True,
         )
     },
     "budget": {

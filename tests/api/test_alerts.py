@@ -107,6 +107,7 @@ class TestList:
         while True:
             reply = await ask("alerts", parameters)
             pages.append([each["app"] for each in reply.json["alerts"]])
+            assert reply.headers.get("X-Next-Cursor") == reply.json["next_cursor"]
             if reply.json["next_cursor"] is None:
                 break
             parameters["cursor"] = reply.json["next_cursor"]

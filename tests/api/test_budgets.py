@@ -227,7 +227,9 @@ class TestPages:
         for limit in (1, 3, 5, 10):
             read, pages, query = [], 0, f"limit={limit}"
             while query:
-                reply = (await ask("budgets", query)).json
+                answer = await ask("budgets", query)
+                reply = answer.json
+                assert answer.headers.get("X-Next-Cursor") == reply["next_cursor"]
                 read += reply["budgets"]
                 pages += 1
                 assert len(reply["budgets"]) <= limit
