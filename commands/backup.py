@@ -109,7 +109,7 @@ class Backup:
         """A partition as a file, which is there whole or not at all."""
         name = f"{table}/{_file_name(partition)}"
         path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         content, digest = Content(), hashlib.sha256()
         with unfinished.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as lines:

@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from backlog import hubs_of
 from commands.backup import Backup, Damaged, Part
+from commands.compare import Compared
 from commands.export import told
 from commands.progress import Progress
-from ledger import directory, schema
+from ledger import directory, rows, schema
 from ledger.directory import Directory
 from ledger.odata import dump_row
 from ledger.retry import insist
@@ -29,14 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where from, and what."""
     parser.add_argument("--from", dest="folder", type=Path, required=True, metavar="FOLDER", help="a finished export")
     parser.add_argument("--table", action="append", help="repeatable; default: all tables of the export")
-
-
-class Compared(NamedTuple):
-    """A partition's file beside the table: rows that are the `same`, `missing` in the table, or `different` there."""
-
-    same: int
-    missing: int
-    different: list[str]
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
@@ -67,16 +60,17 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
                 print(f"{part.table} {part.partition}: not brought in, {fault}")
                 bar.advance(f"a damaged file, {part.partition}")
                 continue
-            if compared.different:
+            if compared.is_refused:
                 refused += 1
-                print(f"{part.table} {part.partition}: refused, {len(compared.different)} rows are there and different")
+                print(f"{part.table} {part.partition}: refused, {why_refused(compared)}")
                 for row_key in compared.different[:MAX_PRINTED]:
                     print(f"    {row_key}")
-            bar.advance(f"{compared.missing:,} rows brought in, {compared.same:,} were there, {part.partition}")
+            brought = compared.missing if compared.comes_in else 0
+            bar.advance(f"{brought:,} rows brought in, {compared.same:,} were there, {part.partition}")
     if refused or damaged:
         print(f"of {len(wanted)} partitions {refused} refused, {damaged} not brought in since their files are damaged")
     else:
-        print(f"{told(wanted)}; each row is in the tables")
+        print(f"{told(wanted)}; all of it is in the tables")
         print("to add what was not counted when the export began:")
         for hub in hubs_of(found).values():
             since = header.replay_from_utc.get(hub)
@@ -84,22 +78,34 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     return 1 if refused or damaged else 0
 
 
+def why_refused(compared: Compared) -> str:
+    """What is there and different, in one line."""
+    if compared.table != rows.TABLE:
+        return f"{len(compared.different)} rows are there and different"
+    others = f"{compared.missing} not there, {compared.only_there} only there, {compared.same} the same"
+    return (
+        f"other calls are counted there: {len(compared.different)} rows are different, {others}; "
+        f"other sums in {len(compared.other_sums)} cells of an hour, a day or a month"
+    )
+
+
 async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
-    """Insert the rows of one file that the table does not have, if it has none that is different: a partition comes
-    in as a whole or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
+    """Insert the rows of one file that the table does not have, unless it is refused: a partition comes in as a whole
+    or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
     before = await _compare(backup, part, store)
-    if _is_purge(part) and before.different == [directory.PURGE[1]]:
-        for entity in backup.rows(part):
-            if entity["RowKey"] == directory.PURGE[1]:
-                await Directory(store).take_over_purge(entity)
-        before = before._replace(same=before.same + 1, different=[])
-    if before.different or not before.missing:
+    if _is_purge(part) and directory.PURGE[1] in before.different:
+        for row in backup.rows(part):
+            if row["RowKey"] == directory.PURGE[1]:
+                await Directory(store).take_over_purge(row)
+        before.different.remove(directory.PURGE[1])
+        before.same += 1
+    if not before.comes_in:
         return before
     chunk: list[Entity] = []
     size = 0
     async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
         async for entity, there in pairs:
-            if there is not None:
+            if entity is None or there is not None:
                 continue
             bytes_of = len(dump_row(entity))
             if chunk and (len(chunk) == MAX_TRANSACTION_ENTITIES or size + bytes_of > MAX_BYTES):
@@ -110,7 +116,7 @@ async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
     if chunk:
         await _insert(store, chunk)
     after = await _compare(backup, part, store)
-    if after.missing or (after.different and not _is_purge(part)):
+    if after.missing or after.is_refused:
         raise StoreUnavailable(f"{part.table} {part.partition} is being written: stop the app, and import again")
     return before
 
@@ -129,27 +135,28 @@ async def _insert(store: WholeStore, entities: list[Entity]) -> None:
 
 
 async def _compare(backup: Backup, part: Part, store: WholeStore) -> Compared:
-    same = missing = 0
-    different: list[str] = []
+    compared = Compared(part.table)
     async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
         async for entity, there in pairs:
-            if there is None:
-                missing += 1
-            elif there == entity:
-                same += 1
-            else:
-                different.append(entity["RowKey"])
-    return Compared(same, missing, different)
+            compared.take(entity, there)
+    return compared
 
 
 async def _beside(
     wanted: Iterator[Entity], store: WholeStore, partition: str
-) -> AsyncGenerator[tuple[Entity, Entity | None]]:
-    """Each row of the file with the one in the table; both come in the order of their keys."""
+) -> AsyncGenerator[tuple[Entity | None, Entity | None]]:
+    """Each row of the file or of the table with the one of the other; both come in the order of their keys."""
     there = aiter(store.typed(partition, "", "~~"))
     row = await anext(there, None)
     for entity in wanted:
         while row is not None and row.columns["RowKey"] < entity["RowKey"]:
+            yield None, row.columns
             row = await anext(there, None)
-        found = row is not None and row.columns["RowKey"] == entity["RowKey"]
-        yield entity, dict(row.columns) if row is not None and found else None
+        if row is not None and row.columns["RowKey"] == entity["RowKey"]:
+            yield entity, row.columns
+            row = await anext(there, None)
+        else:
+            yield entity, None
+    while row is not None:
+        yield None, row.columns
+        row = await anext(there, None)

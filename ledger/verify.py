@@ -7,7 +7,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ledger.plan import change_of
-from ledger.rows import call_of, dimensions_of, partition_keys, sums_of
+from ledger.rows import call_of, cell_key, dimensions_of, partition_keys, sums_of
 from ledger.store import Row, Store
 from models.measures import Measures, add
 
@@ -67,7 +67,7 @@ async def _aggregates(store: Store, partitions: Sequence[str]) -> Sums:
     sums: dict[str, Measures] = defaultdict(dict)
     for partition, level in product(partitions, "dhm"):
         async for row in store.range(partition, f"{level}|", f"{level}|~"):
-            add(sums[str(row.columns["RowKey"]).rpartition("|")[0]], sums_of(row.columns))
+            add(sums[cell_key(row.columns["RowKey"])], sums_of(row.columns))
     return sums
 
 
@@ -81,7 +81,7 @@ def _added_by(row: Row) -> Iterator[tuple[str, Measures]]:
     change = change_of(call_of(row.columns), dimensions_of(row.columns), "")
     if change is not None:
         for key in change.aggregates:
-            yield key.rpartition("|")[0], change.measures
+            yield cell_key(key), change.measures
 
 
 def _all_calls_are_kept(key: str, kept_since: datetime) -> bool:
