@@ -1,14 +1,15 @@
 """Recompute what the aggregate rows of an app's month should hold from its call rows, and say where they differ."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import NamedTuple
 
 from ledger.plan import change_of
 from ledger.rows import call_of, cell_key, dimensions_of, partition_keys, sums_of
-from ledger.store import Row, Store
+from ledger.store import Row, Store, WholeStore
+from models.keys import escape_key
 from models.measures import Measures, add
 
 Sums = Mapping[str, Measures]
@@ -61,6 +62,29 @@ async def verify(store: Store, app: str, month: str, kept_since: datetime, parts
             compared += 1
             differences += _compare(key, expected.get(key, {}), after.get(key, {}))
     return Verified(calls, compared, differences, changing, unverifiable)
+
+
+async def partitions_of(store: WholeStore, month: str, apps: Collection[str] | None = None) -> AsyncIterator[str]:
+    """The partitions of a month that have rows, of some apps or of all: asked of the table itself, with a few requests
+    for each app. Raises StoreBusy."""
+    if apps is not None:
+        for app in apps:
+            async for found in _partitions_of(store, month, escape_key(app)):
+                yield found
+        return
+    last = await store.partition_after("")
+    while last is not None:
+        key = last.partition("|")[0]
+        async for found in _partitions_of(store, month, key):
+            yield found
+        last = await store.partition_after(f"{key}|~")
+
+
+async def _partitions_of(store: WholeStore, month: str, app: str) -> AsyncIterator[str]:
+    found = await store.partition_after(f"{app}|{int(month) - 1:06}~")
+    while found is not None and found.startswith(f"{app}|{month}"):
+        yield found
+        found = await store.partition_after(found)
 
 
 async def _aggregates(store: Store, partitions: Sequence[str]) -> Sums:
