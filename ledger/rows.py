@@ -116,6 +116,11 @@ def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     return f"h|{cell.hour}|{rest}", f"d|{cell.hour[:8]}|{rest}", f"m|{cell.hour[:6]}|{rest}"
 
 
+def cell_key(row_key: str) -> str:
+    """The key of sums without their writer: what all writers add to."""
+    return row_key.rpartition("|")[0]
+
+
 def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimensions: Sequence[str]) -> Entity:
     """A call as its row.
 
