@@ -33,14 +33,18 @@ async def listed(request: Request) -> Response:
     refuse_unknown(parameters, BudgetsParameters.names())
     found, now = services.get(), services.now()
     limit = number(parameters, "limit", BudgetsParameters.most("limit")) or BudgetsParameters.default("limit")
-    cursors = Cursors(await found.directory.cursor_key(), "budgets", parameters, request.caller)
+
+    async def cursors() -> Cursors:  # only where there is more than one page: its key is another read
+        return Cursors(await found.directory.cursor_key(), "budgets", parameters, request.caller)
+
     cursor = single(parameters, "cursor")
+    after = None if cursor is None else (await cursors()).open(cursor).after[0]
     following, page = None, list[Version]()
-    async for version in found.budgets.after(None if cursor is None else cursors.open(cursor).after[0]):
+    async for version in found.budgets.after(after):
         if not _visible(version, request):
             continue
         if len(page) == limit:
-            following = cursors.seal(Place(now, now, [page[-1].id]))
+            following = (await cursors()).seal(Place(now, now, [page[-1].id]))
             break
         page.append(version)
     states = await found.budget_notes.found([version.id for version in page])
