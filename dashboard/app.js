@@ -75,7 +75,7 @@ async function showOverview(state, signal) {
   const month = state.range === "month" ? first.then(({ totals }) => totals) : first.then(() => thisMonth(state, signal));
   for (const each of [filtered, centres, limits, month]) each.catch(() => {}); // told where it is shown
   const [whole] = await Promise.all([first, filtered]);
-  const top = [heading(state, asked), status(series, signal), monthLine(state, month, signal)];
+  const top = [heading(state, whole), status(series, signal), monthLine(state, month, signal)];
   const part = (title, promise, draw, classes = "") => {
     const section = h("section", { class: `card ${classes}` }, h("h2", {}, title), gate.loading());
     const fill = (...nodes) => section.replaceChildren(section.firstChild, ...nodes.flat(Infinity).filter(Boolean));
@@ -113,10 +113,10 @@ async function showOverview(state, signal) {
   await Promise.all(parts.map((each) => each.done));
 }
 
-/** What is looked at, in words: also on paper, where there are no controls. */
-function heading(state, asked) {
+/** What is looked at, in words, with the range that was answered: also on paper, where there are no controls. */
+function heading(state, { from, to }) {
   const told = Object.entries(state.filters).map(([name, values]) => `${DIMENSIONS[name]}: ${values.map((value) => display(name, value)).join(", ")}`);
-  const range = `${time(asked.from, state.tz, "minute")} – ${time(asked.to, state.tz, "minute")}, ${state.tz}`;
+  const range = `${time(from, state.tz, "minute")} – ${time(to, state.tz, "minute")}, ${state.tz}`;
   return h("div", { class: "heading" },
     told.length ? h("h2", {}, told.join("; ")) : h("h2", {}, "All that you may see"),
     h("p", { class: "quiet" }, range));
