@@ -19,6 +19,7 @@ const entered = new Map();
 let running = new AbortController();
 
 const current = () => read(location.hash);
+const panel = controls(current, go, { refresh: () => show(), download: () => download(current()) });
 
 /** To another view, whose entry in the history knows that the one before it is of this page. */
 function go(state) {
@@ -35,9 +36,11 @@ async function show() {
   const state = current();
   // A key that came in the address must not stay in it, nor in the history.
   history.replaceState(history.state, "", location.pathname + address(state));
-  document.getElementById("controls").replaceChildren(controls(state, go, { refresh: show, download: () => download(state) }));
+  panel.show(state);
+  const wasWithin = main.contains(document.activeElement);
   clear();
   main.replaceChildren(gate.loading());
+  if (wasWithin) main.focus(); // what was used there is gone: the next Tab goes on from the new figures
   main.setAttribute("aria-busy", "true");
   try {
     await (state.call ? showCall(state, signal) : showOverview(state, signal));
@@ -166,5 +169,6 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
+document.getElementById("controls").append(panel.form);
 addEventListener("hashchange", show);
 show();
