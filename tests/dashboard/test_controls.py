@@ -1,4 +1,4 @@
-"""The dashboard's controls by keyboard: none is replaced under who uses it, and what is typed is taken when it is whole."""
+"""The dashboard's controls by keyboard: none is replaced under who uses it, and what is typed is taken when whole."""
 
 from playwright.async_api import Page, expect
 
@@ -41,7 +41,7 @@ async def test_a_zone_is_typed_and_a_range_is_stepped_through(look: Look) -> Non
 
 
 async def test_a_day_is_taken_when_it_is_typed(look: Look) -> None:
-    """By Enter, or when the field is left; the other day moves along. The browser's own language has the month first."""
+    """By Enter, or when the field is left; the other day moves along. The month comes first here."""
     page = await look("#range=custom&from=2026-11-10&to=2026-11-15&tz=UTC")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
