@@ -55,6 +55,37 @@ async def test_a_key_is_typed_once_and_kept_in_the_session_only(look: Look) -> N
     assert await (await look(before=with_keys)).get_by_label("Key of the function app").is_visible()
 
 
+async def test_a_key_that_ends_in_the_middle_is_asked_for_once(look: Look) -> None:
+    """And nothing stays that could be taken for figures, whatever part of the page is told first."""
+    rotated: list[str] = []
+
+    async def before(page: Page) -> None:
+        async def guard(route: Route) -> None:
+            if (
+                not rotated
+                or (rotated == ["Refresh"] and "group_by=model" in route.request.url)
+                or "/api/dashboard" in route.request.url
+            ):
+                await route.continue_()
+            else:
+                await route.fulfill(status=401)
+
+        await page.route("**/api/**", guard)
+
+    page = await look("#tz=UTC", before=before)
+    for again in ("Refresh", "CSV"):
+        rotated.append(again)
+        await page.get_by_role("button", name=again, exact=True).click()
+        await page.get_by_role("heading", name="A key, please").wait_for()
+        await page.wait_for_selector(READY)
+        assert await page.locator("#key").count() == 1
+        assert await page.locator("main > *").count() == 1
+        rotated.clear()
+        await page.get_by_label("Key of the function app").fill(KEY)
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(f"{READY} .tiles")
+
+
 async def test_a_key_that_came_in_the_address_is_taken_out_of_it(look: Look) -> None:
     page = await look("?code=secret#range=24h")
     assert "secret" not in page.url
