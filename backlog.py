@@ -142,6 +142,7 @@ async def watch(services: Services) -> None:
     try:
         await _answer(TABLES, take_away_done(services.pending))
         backlog = await look(services)
+        services.telemetry.looked(backlog.parts)
         for lag in backlog.lags:
             services.telemetry.lag(*lag)
         if backlog.parts[TABLES]:

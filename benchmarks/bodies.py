@@ -18,13 +18,13 @@ class Body(NamedTuple):
     text: str
 
 
-def recorded(*files: str) -> list[Body]:
-    """The bodies of answers that report a usage."""
+def recorded(*files: str | Path) -> list[Body]:
+    """The bodies of answers that report a usage, of files in `samples/` or elsewhere."""
     records = [json.loads(line) for file in files for line in (SAMPLES / file).read_text("utf-8").splitlines()]
     return [
         Body(record["provider"], record["operation"], record["streaming"], record["response"]["body"])
         for record in records
-        if record["expected"]
+        if record["expected"] and isinstance(record["response"]["body"], str)
     ]
 
 

@@ -1,16 +1,20 @@
 """From event bytes to commit plan, against `pydantic_core.from_json` of the event and of the body inside it.
 
-For server-sent events the floor parses every chunk, which is what reading from the end saves.
+For server-sent events the floor parses every chunk, which is what reading from the end saves. The samples were chosen
+for being short; the variable CORPUS may name a file of other exchanges in the form of samples/NOTES.md.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
-from benchmarks.bodies import CHUNKS, lengthened, recorded
+from benchmarks.bodies import CHUNKS, Body, lengthened, recorded
 from benchmarks.figures import Figure, ratio
+from collectors.body import read_body
 from collectors.collect import collect
 from ledger.plan import plan
 from models.origin import RawEvent
@@ -23,12 +27,9 @@ EVENTS = 1000
 def figures() -> Iterable[Figure]:
     """One ratio each for recorded JSON bodies, recorded streams, longer ones, and small events."""
     bodies = recorded("recorded.jsonl")
-    whole = _events({"body": body.text, "usage": None} for body in bodies if not body.streaming)
+    whole = _whole(bodies)
     short = [body for body in bodies if body.streaming]
-    streams, long = (
-        _events({"body": body.text, "usage": None, "stream": True} for body in those)
-        for those in (short, [lengthened(body) for body in short])
-    )
+    streams, long = _streams(short), _streams([lengthened(body) for body in short])
     small = _events([{}])
     yield Figure("decode: recorded JSON bodies / parsing event and body", _ratio(whole, _parse_body), "ratio", 3.0)
     yield Figure(
@@ -38,6 +39,24 @@ def figures() -> Iterable[Figure]:
         f"decode: streams of {CHUNKS} chunks / parsing event and every chunk", _ratio(long, _parse_chunks), "ratio", 0.6
     )
     yield Figure("decode: small events with usage / parsing the event", _ratio(small, lambda body: None), "ratio", 12.0)
+
+    if corpus := os.environ.get("CORPUS"):
+        bodies = [body for body in recorded(Path(corpus).resolve()) if _is_read(body)]
+        yield Figure("decode: JSON bodies of CORPUS", _ratio(_whole(bodies), _parse_body), "ratio", 3.0)
+        yield Figure("decode: streams of CORPUS", _ratio(_streams(bodies), _parse_chunks), "ratio", 0.6)
+
+
+def _whole(bodies: Iterable[Body]) -> list[RawEvent]:
+    return _events({"body": body.text, "usage": None} for body in bodies if not body.streaming)
+
+
+def _streams(bodies: Iterable[Body]) -> list[RawEvent]:
+    return _events({"body": body.text, "usage": None, "stream": True} for body in bodies if body.streaming)
+
+
+def _is_read(body: Body) -> bool:
+    """False for usage that stands in headers only."""
+    return read_body(body.text, is_tail=False).usage is not None
 
 
 def _events(changes: Iterable[dict[str, Any]]) -> list[RawEvent]:

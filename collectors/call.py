@@ -13,7 +13,7 @@ from models.call import Call
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord
 from models.event import UsageEvent, describe
-from models.keys import MAX_ESCAPED_LENGTH, escape_key
+from models.keys import MAX_ESCAPED_LENGTH, SURELY_SHORT, escape_key
 from models.origin import Origin
 from models.usage import MissingReason, Usage
 
@@ -130,7 +130,7 @@ _APP_FIELDS: Final = {"entra_app": "app_id", "subscription": "subscription_id", 
 
 
 def _check_key(field: str, text: str) -> None:
-    if len(escape_key(text)) > MAX_ESCAPED_LENGTH:
+    if len(text) > SURELY_SHORT and len(escape_key(text)) > MAX_ESCAPED_LENGTH:
         expected = f"at most {MAX_ESCAPED_LENGTH} bytes as a table key (each byte that is not a plain letter is three)"
         raise BadRecord(INVALID_FIELD, field, expected, describe(text))
 

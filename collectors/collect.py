@@ -18,7 +18,7 @@ from collectors.dialects import (
 )
 from collectors.envelopes import Found, find_records
 from collectors.estimate import estimated
-from collectors.identity import Delivery, delivery_id, is_made_up
+from collectors.identity import Delivery, is_made_up
 from collectors.letters import dead_letter, refuse_placeholders
 from models.call import Call
 from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter, Payloads
@@ -152,8 +152,7 @@ def _read(
             raise BadRecord(UNKNOWN_DIALECT, None, expected, describe(record))
         if cut and member != body_member(dialect):
             record = remains(found.record, None)
-        call_id = found.call_id or delivery_id(origin, position)
-        delivery = Delivery(call_id, found.sent or event.sent, origin.enqueued_time)
+        delivery = Delivery(origin, position, found.call_id, found.sent or event.sent)
         usage_event = dialect.read(record, delivery)
         if usage_event is None:
             return None

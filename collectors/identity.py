@@ -12,9 +12,13 @@ _GUID: Final = re.compile(
     r"[{(]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[)}]?", re.ASCII | re.IGNORECASE
 )
 
+_PLAIN_GUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
 
 def call_id(request_id: str) -> str:
     """The identity of a call. GUIDs are compared as GUIDs: case, braces and hyphens aside. Others as they are."""
+    if _PLAIN_GUID.fullmatch(request_id):
+        return request_id
     guid = _GUID.fullmatch(request_id)
     return "-".join(guid.groups()).lower() if guid else request_id
 
@@ -26,7 +30,9 @@ policies write. Whatever the dialect, these are no app, subscription or product.
 
 def somebody(name: str | None) -> str | None:
     """`name` if it names anybody."""
-    name = (name or "").strip()
+    if not name:
+        return None
+    name = name.strip()
     return None if name in NOBODY else name or None
 
 
@@ -44,17 +50,22 @@ def resolve_app(event: UsageEvent) -> tuple[str, AppSource]:
 class Delivery(NamedTuple):
     """What the way of a record says, for records that are silent about it themselves.
 
-    `call_id` is the identity of a call that has none. `sent` is the sender's time (CloudEvents), if it gave one;
-    `enqueued` is the hub's.
+    `sent` is the sender's time (CloudEvents), if it gave one. `stated_id` is an identity that a wrapper gives.
     """
 
-    call_id: str
-    sent: datetime | None
-    enqueued: datetime
+    origin: Origin
+    position: int
+    stated_id: str | None = None
+    sent: datetime | None = None
+
+    @property
+    def call_id(self) -> str:
+        """The identity of a call that has none."""
+        return self.stated_id or delivery_id(self.origin, self.position)
 
     @property
     def time(self) -> datetime:
-        return self.sent or self.enqueued
+        return self.sent or self.origin.enqueued_time
 
 
 _DELIVERY: Final = "delivery:"

@@ -130,7 +130,7 @@ def _told(dialect: Dialect, record: Record) -> object:
         member = cut_member(record)
         record = remains(record, member if member == body_member(dialect) else None)
     try:
-        event = dialect.read(record, Delivery("none", None, _NEVER))
+        event = dialect.read(record, Delivery(_NOWHERE, 0, "none"))
         return event and read_call(event, _NOWHERE)
     except BadRecord as bad:
         return bad.reason, bad.field

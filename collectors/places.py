@@ -55,7 +55,7 @@ def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return None
     for place in PLACES:
         found = _at(document, place.path)
-        if not isinstance(found, Mapping):
+        if not isinstance(found, dict):
             continue
         shape = recognise({name: found[name] for name in _TOP_LEVEL_MARKS & found.keys()} if not place.path else found)
         if shape is not None and (shape.name in place.shapes if place.shapes else shape.name not in TOP_LEVEL):
@@ -93,5 +93,7 @@ def find_model(document: Mapping[str, Any]) -> str | None:
 def _at(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     value: Any = document
     for member in path:
-        value = value.get(member) if isinstance(value, Mapping) else None
+        if not isinstance(value, dict):
+            return None
+        value = value.get(member)
     return value

@@ -260,5 +260,9 @@ USAGE_HEADERS: frozenset[str | int] = frozenset(
 
 def recognise(usage: Mapping[str, Any]) -> Shape | None:
     """The first shape of the table that has a mark in `usage` which is not null, or None."""
-    stated = {name for name, value in usage.items() if value is not None}
-    return next((shape for shape in SHAPES if not shape.marks.isdisjoint(stated)), None)
+    for shape in SHAPES:
+        if not shape.marks.isdisjoint(usage):
+            for mark in shape.marks:
+                if usage.get(mark) is not None:
+                    return shape
+    return None

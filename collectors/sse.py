@@ -25,13 +25,13 @@ class EventStream:
     """
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self.body = body
 
     def __iter__(self) -> Iterator[bytes]:
-        return _data(_lines(self._body), 1)
+        return _data(_lines(self.body), 1)
 
     def __reversed__(self) -> Iterator[bytes]:
-        return _data(_lines_from_end(self._body), -1)
+        return _data(_lines_from_end(self.body), -1)
 
 
 def _data(lines: Iterable[bytes], step: int) -> Iterator[bytes]:

@@ -64,6 +64,7 @@ def _usage_of_chunk(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> Body
 
 
 _RESPONSE_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_QUOTED_RESPONSE_ENDS: Final = tuple(f'"{kind}"'.encode() for kind in _RESPONSE_ENDS)
 _SESSION_ENDS: Final = frozenset({"response.done", "conversation.item.input_audio_transcription.completed"})
 """What tells the usage of one answer, or of one transcription of what was said, in a realtime session."""
 _RESPONSE_END: Final = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
@@ -77,6 +78,8 @@ def _is_of_a_session(chunk: Mapping[str, Any], chunks: Reversible[bytes]) -> boo
         return True
     if kind not in _RESPONSE_ENDS:
         return False
+    if isinstance(chunks, sse.EventStream) and sum(map(chunks.body.count, _QUOTED_RESPONSE_ENDS)) < 2:
+        return False  # without splitting the whole body
     return sum(_RESPONSE_END.search(data) is not None for data in chunks) > 1
 
 

@@ -1,7 +1,7 @@
 """The files of an export.
 
 FOLDER/files.ndjson     what the export is of; then a line for each file that is whole
-FOLDER/manifest.json    written at the end: without it the export is not finished
+FOLDER/manifest.json    written at the end: without it the export is not finished; it vouches for files.ndjson
 FOLDER/{table}/*.ndjson.gz    one partition each, a row a line (ledger/odata.py), in the order of their keys
 FOLDER/.gitignore       of everything; .funcignore names the files, so that they are not deployed
 """
@@ -34,7 +34,9 @@ class Damaged(ValueError):
 @dataclass(frozen=True, slots=True)
 class Header:
     """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
-    versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any."""
+    versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any.
+    `account` (where its tables answer, without the scheme) and `table_prefix` say whose tables these are; None in
+    exports of the time before they did."""
 
     begun_utc: str
     tables: tuple[str, ...]
@@ -42,6 +44,15 @@ class Header:
     newest: int
     format: str = FORMAT
     replay_from_utc: dict[str, str | None] = field(default_factory=dict)
+    account: str | None = None
+    table_prefix: str | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """In words what must be the same when the export is gone on with."""
+        tables = f"tables {', '.join(self.tables)}"
+        version = f"schema version {self.newest}"
+        return [f"account {self.account!r}", f"TABLE_PREFIX {self.table_prefix!r}", tables, version]
 
 
 @dataclass(slots=True)
@@ -88,7 +99,11 @@ class Backup:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / FILES
         if path.exists():
-            return self.read()
+            content = path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]  # the last line has no end if the process ended in it
+            if whole != content:
+                path.write_bytes(whole)
+            return _parsed(path, whole)
         if any(path.name != ".gitignore" for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} is not empty: expected a new folder, or an export that was not finished")
         (self.folder / ".gitignore").write_text("*\n")  # whoever has the files has the data
@@ -96,20 +111,31 @@ class Backup:
         return header, []
 
     def read(self) -> tuple[Header, list[Part]]:
-        lines = (self.folder / FILES).read_bytes().split(b"\n")
-        whole = [json.loads(line) for line in lines[:-1]]  # the last one has no end if the process ended in it
-        if not whole or whole[0].get("format") != FORMAT:
-            raise ValueError(f"{self.folder / FILES}: expected an export of the format {FORMAT}")
-        if lines[-1]:
-            (self.folder / FILES).write_bytes(b"\n".join(lines[:-1]) + b"\n")
-        header = Header(**{**whole[0], "tables": tuple(whole[0]["tables"])})
-        return header, [Part(**{**each, "content": Content(**each["content"])}) for each in whole[1:]]
+        """What a finished export is of. Nothing of the folder is changed. Raises ValueError if the list of its files is
+        not the one that the manifest was written of: then files are not known of, or those of another export are."""
+        path, vouching = self.folder / FILES, self.folder / MANIFEST
+        try:
+            manifest = json.loads(vouching.read_bytes())
+            ended, _, _ = (manifest[name] for name in ("ended_utc", "files", "tables"))
+        except (ValueError, KeyError, TypeError) as fault:
+            raise ValueError(f"{vouching} is damaged, take it from a copy of the export: {fault!r}") from fault
+        content = path.read_bytes()
+        header, parts = _parsed(path, content)
+        own = _manifest(header, parts, ended, content)
+        if "sha256" not in manifest:  # of the time before it: the counts have to do
+            own = {name: value for name, value in own.items() if name in manifest}
+        if manifest != own:
+            raise ValueError(
+                f"{path} is not the list that {vouching.name} was written of: one of the two is damaged, or of another "
+                "export; take both from a copy of the export"
+            )
+        return header, parts
 
     async def write(self, table: str, partition: str, rows: AsyncIterator[Entity]) -> Part:
         """A partition as a file, which is there whole or not at all."""
         name = f"{table}/{_file_name(partition)}"
         path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
         content, digest = Content(), hashlib.sha256()
         with unfinished.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=6) as lines:
@@ -126,9 +152,9 @@ class Backup:
         return part
 
     def finish(self, header: Header, parts: list[Part], ended_utc: str) -> None:
-        told = asdict(header) | {"ended_utc": ended_utc, "files": len(parts), "tables": _by_table(header, parts)}
+        manifest = _manifest(header, parts, ended_utc, (self.folder / FILES).read_bytes())
         unfinished = self.folder / f"{MANIFEST}.part"
-        unfinished.write_text(json.dumps(told, indent=1) + "\n")
+        unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
         _keep(unfinished)
         unfinished.replace(self.folder / MANIFEST)
 
@@ -158,6 +184,29 @@ class Backup:
             lines.write(json.dumps(document).encode() + b"\n")
             lines.flush()
             os.fsync(lines.fileno())
+
+
+def _parsed(path: Path, content: bytes) -> tuple[Header, list[Part]]:
+    """The lines of FILES."""
+    lines = content.splitlines()
+    try:
+        first, *others = [json.loads(line) for line in lines] or [{}]
+        if first.get("format") != FORMAT:
+            raise ValueError(f"expected an export of the format {FORMAT}, not {first.get('format')!r}")
+        header = Header(**{**first, "tables": tuple(first["tables"])})
+        parts = [Part(**{**each, "content": Content(**each["content"])}) for each in others]
+        if unknown := {part.table for part in parts} - set(header.tables):
+            raise ValueError(f"its first line does not name {', '.join(unknown)}")
+        return header, parts
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise ValueError(f"{path} is damaged, or not of this version's exports: {fault}") from fault
+
+
+def _manifest(header: Header, parts: list[Part], ended_utc: str, files: bytes) -> dict[str, Any]:
+    """`files` is the content of FILES: with its digest those in it are vouched for."""
+    told: dict[str, Any] = json.loads(json.dumps(asdict(header)))
+    told |= {"ended_utc": ended_utc, "files": len(parts), "tables": _by_table(header, parts)}
+    return told | {"sha256": hashlib.sha256(files).hexdigest()}
 
 
 def _by_table(header: Header, parts: list[Part]) -> dict[str, Any]:

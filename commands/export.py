@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ is in the header."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to, and what."""
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new one, or one not finished")
-    parser.add_argument("--table", action="append", help="repeatable; default: all tables")
+    parser.add_argument("--table", action="append", help="repeatable; default: all tables; directory goes with usage")
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
@@ -38,18 +38,29 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         if name not in found.stores:
             raise ValueError(f"--table is {name!r}: expected one of {', '.join(found.stores)}")
     # The directory comes last: it then names every app whose calls were read.
-    wanted = tuple(sorted(set(arguments.table or found.stores), key=lambda name: (name == directory.TABLE, name)))
+    tables = with_directory(arguments.table or found.stores)
+    wanted = tuple(sorted(tables, key=lambda name: (name == directory.TABLE, name)))
     backup = Backup(arguments.to)
     if backup.is_finished:
         raise ValueError(f"{arguments.to} holds a finished export: expected a new folder")
     begun = now()
     # Before the first row is read: what is counted by then is in the files.
     since = await replay_from(found, begun)
-    header, parts = backup.begin(
-        Header(utc_text(begun), wanted, versions.oldest, versions.newest, replay_from_utc=since)
+    own = Header(
+        utc_text(begun),
+        wanted,
+        versions.oldest,
+        versions.newest,
+        replay_from_utc=since,
+        account=found.stores[directory.TABLE].url.partition("://")[2],
+        table_prefix=found.settings.table_prefix,
     )
-    if header.tables != wanted:
-        raise ValueError(f"{arguments.to} holds an unfinished export of {', '.join(header.tables)}: expected the same")
+    header, parts = backup.begin(own)
+    for before, now_told in zip(header.told, own.told, strict=True):
+        if before != now_told:  # two exports in one would be of neither, and have one time to replay from
+            raise ValueError(
+                f"{arguments.to} holds an unfinished export of {before}: expected the same, not {now_told}"
+            )
     done = {(part.table, part.partition) for part in parts}
     for table in header.tables:
         store = found.stores[table]
@@ -67,6 +78,11 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     backup.finish(header, parts, utc_text(now()))
     print(told(parts))
     return 0
+
+
+def with_directory(tables: Collection[str]) -> set[str]:
+    """No call is found that table `directory` does not name: it goes with table `usage`."""
+    return set(tables) | ({directory.TABLE} if rows.TABLE in tables else set())
 
 
 def told(parts: list[Part]) -> str:

@@ -67,7 +67,7 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
 
 class _Pass(NamedTuple):
     """What one pass over everything found. `sums` are of calls that are no longer kept, or all if nothing is written;
-    `uncounted` are partitions in which sums came meanwhile, `partitions` those of an app that has any."""
+    `uncounted` are partitions in which sums came meanwhile, `partitions` those of an app, and lists that it is in."""
 
     calls: int = 0
     sums: int = 0
@@ -86,13 +86,15 @@ async def _pass(found: Services, whom: Whom, write: bool, bar: Progress) -> _Pas
     calls = sums = uncounted = partitions = entries = 0
     # A new one, since the app's remembers from its start. Its answer holds for what is read after it.
     kept_since = await Directory(found.stores[directory.TABLE]).known_since()
-    async for partition, month in _partitions(found, whom):
+    async for partition in _partitions(found, whom):
         done = await forget_in(found.usage, partition, whom, kept_since, write)
         calls, sums = calls + done.calls, sums + (done.old if write else done.sums)
         uncounted, partitions = uncounted + done.left_over, partitions + (whom.app is not None)
-        if write:
-            await _forget_month(found, whom, partition, month)
         bar.advance(f"{calls:,} calls, {partition}")
+    async for month in _months(found, whom):
+        partitions += 1
+        if write:
+            await _forget_month(found, whom, month)
 
     async def ahead(call: Call) -> bool:
         if write:
@@ -108,26 +110,33 @@ async def _pass(found: Services, whom: Whom, write: bool, bar: Progress) -> _Pas
     return _Pass(calls, sums, letters, halves, entries, uncounted, partitions)
 
 
-async def _partitions(found: Services, whom: Whom) -> AsyncIterator[tuple[str, str]]:
-    """Those of an app, or all, each with its month."""
+async def _partitions(found: Services, whom: Whom) -> AsyncIterator[str]:
+    """Those of an app, or all. Asked of the table itself: what is there of an app or a user is to be found, whether or
+    not table `directory` names it."""
+    store = found.stores[rows.TABLE]
+    first = f"{escape_key(whom.app)}|" if whom.app is not None else ""
+    last: str | None = first
+    while (last := await insist(partial(store.partition_after, last or ""))) is not None and last.startswith(first):
+        yield last
+
+
+async def _months(found: Services, whom: Whom) -> AsyncIterator[str]:
+    """Those in whose lists an app is."""
     store = found.stores[directory.TABLE]
     last: str | None = "apps|"
     while (last := await insist(partial(store.partition_after, last or ""))) is not None and last.startswith("apps|"):
         month = last.partition("|")[2]
-        apps = await (found.directory.apps(month) if whom.app is None else found.directory.some_apps(month, [whom.app]))
-        for app, parts in apps.items():
-            for partition in partition_keys(app, month, parts):
-                yield partition, month
+        if whom.app is not None and whom.app in await found.directory.some_apps(month, [whom.app]):
+            yield month
 
 
-async def _forget_month(found: Services, whom: Whom, partition: str, month: str) -> None:
+async def _forget_month(found: Services, whom: Whom, month: str) -> None:
     """Take an app out of the list of a month of which nothing is left and nothing can come."""
-    if whom.app is None:
-        return
+    assert whom.app is not None
     kept_since = await Directory(found.stores[directory.TABLE]).known_since()
-    parts = (await found.directory.some_apps(month, [whom.app])).get(whom.app, 0)
     if month >= hour_of(kept_since)[:6]:
         return
+    parts = (await found.directory.some_apps(month, [whom.app]))[whom.app]
     for each in partition_keys(whom.app, month, parts):
         async for _ in found.usage.range(each, "", "~~", ["RowKey"]):
             return

@@ -3,15 +3,17 @@
 import argparse
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from backlog import hubs_of
 from commands.backup import Backup, Damaged, Part
-from commands.export import told
+from commands.compare import Compared
+from commands.export import told, with_directory
 from commands.progress import Progress
-from ledger import directory, schema
+from ledger import directory, rows, schema
 from ledger.directory import Directory
 from ledger.odata import dump_row
 from ledger.retry import insist
@@ -28,15 +30,9 @@ MAX_PRINTED: Final = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where from, and what."""
     parser.add_argument("--from", dest="folder", type=Path, required=True, metavar="FOLDER", help="a finished export")
-    parser.add_argument("--table", action="append", help="repeatable; default: all tables of the export")
-
-
-class Compared(NamedTuple):
-    """A partition's file beside the table: rows that are the `same`, `missing` in the table, or `different` there."""
-
-    same: int
-    missing: int
-    different: list[str]
+    parser.add_argument(
+        "--table", action="append", help="repeatable; default: all tables of the export; directory goes with usage"
+    )
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
@@ -51,55 +47,115 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
             raise ValueError(f"table {name!r}: expected one of {', '.join(set(header.tables) & set(found.stores))}")
     if header.newest > schema.VERSION:
         raise ValueError(f"the export has schema version {header.newest}, this is {schema.VERSION}: use the later one")
+    tables = with_directory(arguments.table or header.tables)
+    if not tables <= set(header.tables):
+        raise ValueError(
+            f"{arguments.folder} has table usage without table directory, without which no question finds a call: "
+            "export them together"
+        )
     versions = await found.schema.note(now())
     if header.oldest < versions.oldest:
         await found.schema.note(now(), oldest=header.oldest)
-    # The directory comes last: it names no app whose rows are not there, but for those that were refused.
-    wanted = [part for part in parts if part.table in (arguments.table or header.tables)]
-    wanted.sort(key=lambda part: part.table == directory.TABLE)
-    refused = damaged = 0
+    # As when calls are counted, the directory comes first: it may name an app too many, never one too few.
+    wanted = sorted((part for part in parts if part.table in tables), key=lambda part: part.table != directory.TABLE)
+    done = _Done()
     with Progress("partitions", len(wanted)) as bar:
         for part in wanted:
             try:
-                compared = await bring(backup, part, found.stores[part.table])
+                bar.advance(await _one(backup, part, found.stores[part.table], done))
             except Damaged as fault:
-                damaged += 1
+                done.damaged += 1
                 print(f"{part.table} {part.partition}: not brought in, {fault}")
                 bar.advance(f"a damaged file, {part.partition}")
-                continue
-            if compared.different:
-                refused += 1
-                print(f"{part.table} {part.partition}: refused, {len(compared.different)} rows are there and different")
-                for row_key in compared.different[:MAX_PRINTED]:
-                    print(f"    {row_key}")
-            bar.advance(f"{compared.missing:,} rows brought in, {compared.same:,} were there, {part.partition}")
-    if refused or damaged:
-        print(f"of {len(wanted)} partitions {refused} refused, {damaged} not brought in since their files are damaged")
-    else:
-        print(f"{told(wanted)}; each row is in the tables")
-        print("to add what was not counted when the export began:")
-        for hub in hubs_of(found).values():
-            since = header.replay_from_utc.get(hub)
-            print(f"    python -m commands replay --hub {hub}" + (f" --from {since}" if since else ""))
-    return 1 if refused or damaged else 0
+    if done.refused or done.damaged or done.kept:
+        kept = f", {done.kept} rows left as they were there" if done.kept else ""
+        damaged = f"{done.damaged} not brought in since their files are damaged"
+        print(f"of {len(wanted)} partitions {done.refused} refused, {damaged}{kept}")
+        if done.refused:
+            print("what is refused here comes in where nothing of it is: in tables of another TABLE_PREFIX, or account")
+        return 1
+    print(f"{told(wanted)}; all of it is in the tables")
+    print("to add what was not counted when the export began:")
+    for hub in hubs_of(found).values():
+        since = header.replay_from_utc.get(hub)
+        print(f"    python -m commands replay --hub {hub}" + (f" --from {since}" if since else ""))
+    return 0
+
+
+@dataclass(slots=True)
+class _Done:
+    """Partitions that were refused or whose files are damaged, and rows of the directory that were `kept` as they are
+    there. The months of apps (`app|YYYYMM`) of which the directory is as the export has it (`listed`), or otherwise."""
+
+    refused: int = 0
+    damaged: int = 0
+    kept: int = 0
+    listed: set[str] = field(default_factory=set)
+    otherwise: set[str] = field(default_factory=set)
+
+
+async def _one(backup: Backup, part: Part, store: WholeStore, done: _Done) -> str:
+    """One file; returns what became of it. Raises Damaged."""
+    if part.table == rows.TABLE:
+        month = "|".join(part.partition.split("|")[:2])
+        if month in done.otherwise:
+            # A call that comes again would be looked for in another partition than the one that it is in here.
+            done.refused += 1
+            print(
+                f"{part.table} {part.partition}: refused, table directory says otherwise over how many partitions the "
+                "month is spread: what the hub delivers again would be counted again"
+            )
+            return f"refused, {part.partition}"
+        if month not in done.listed:
+            raise Damaged("table directory of the export does not name it")
+    compared = await bring(backup, part, store)
+    if compared.is_refused:
+        done.refused += 1
+        print(f"{part.table} {part.partition}: refused, {why_refused(compared)}")
+        for row_key in compared.different[:MAX_PRINTED]:
+            print(f"    {row_key}")
+    elif part.table == directory.TABLE:
+        kind, _, month = part.partition.partition("|")
+        if kind == "apps":
+            done.listed |= {f"{row['RowKey']}|{month}" for row in backup.rows(part)}
+            done.otherwise |= {f"{row_key}|{month}" for row_key in compared.different}
+        if compared.different:
+            done.kept += len(compared.different)
+            names = ", ".join(compared.different[:MAX_PRINTED])
+            which = f"{len(compared.different)} rows are there and different, and stay: {names}"
+            print(f"{part.table} {part.partition}: {which}")
+    brought = compared.missing if compared.comes_in else 0
+    return f"{brought:,} rows brought in, {compared.same:,} were there, {part.partition}"
+
+
+def why_refused(compared: Compared) -> str:
+    """What is there and different, in one line."""
+    if compared.table != rows.TABLE:
+        return f"{len(compared.different)} rows are there and different"
+    others = f"{compared.missing} not there, {compared.only_there} only there, {compared.same} the same"
+    return (
+        f"other calls are counted there: {len(compared.different)} rows are different, {others}; "
+        f"other sums in {len(compared.other_sums)} cells of an hour, a day or a month"
+    )
 
 
 async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
-    """Insert the rows of one file that the table does not have, if it has none that is different: a partition comes
-    in as a whole or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
+    """Insert the rows of one file that the table does not have, unless it is refused: a partition comes in as a whole
+    or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
     before = await _compare(backup, part, store)
-    if _is_purge(part) and before.different == [directory.PURGE[1]]:
-        for entity in backup.rows(part):
-            if entity["RowKey"] == directory.PURGE[1]:
-                await Directory(store).take_over_purge(entity)
-        before = before._replace(same=before.same + 1, different=[])
-    if before.different or not before.missing:
+    if _is_purge(part) and directory.PURGE[1] in before.different:
+        for row in backup.rows(part):
+            if row["RowKey"] == directory.PURGE[1]:
+                await Directory(store).take_over_purge(row)
+        before.different.remove(directory.PURGE[1])
+        before.same += 1
+    if not before.comes_in:
         return before
     chunk: list[Entity] = []
     size = 0
     async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
         async for entity, there in pairs:
-            if there is not None:
+            if entity is None or there is not None:
                 continue
             bytes_of = len(dump_row(entity))
             if chunk and (len(chunk) == MAX_TRANSACTION_ENTITIES or size + bytes_of > MAX_BYTES):
@@ -110,7 +166,7 @@ async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
     if chunk:
         await _insert(store, chunk)
     after = await _compare(backup, part, store)
-    if after.missing or (after.different and not _is_purge(part)):
+    if after.missing or after.is_refused:
         raise StoreUnavailable(f"{part.table} {part.partition} is being written: stop the app, and import again")
     return before
 
@@ -129,27 +185,28 @@ async def _insert(store: WholeStore, entities: list[Entity]) -> None:
 
 
 async def _compare(backup: Backup, part: Part, store: WholeStore) -> Compared:
-    same = missing = 0
-    different: list[str] = []
+    compared = Compared(part.table)
     async with aclosing(_beside(backup.rows(part), store, part.partition)) as pairs:
         async for entity, there in pairs:
-            if there is None:
-                missing += 1
-            elif there == entity:
-                same += 1
-            else:
-                different.append(entity["RowKey"])
-    return Compared(same, missing, different)
+            compared.take(entity, there)
+    return compared
 
 
 async def _beside(
     wanted: Iterator[Entity], store: WholeStore, partition: str
-) -> AsyncGenerator[tuple[Entity, Entity | None]]:
-    """Each row of the file with the one in the table; both come in the order of their keys."""
+) -> AsyncGenerator[tuple[Entity | None, Entity | None]]:
+    """Each row of the file or of the table with the one of the other; both come in the order of their keys."""
     there = aiter(store.typed(partition, "", "~~"))
     row = await anext(there, None)
     for entity in wanted:
         while row is not None and row.columns["RowKey"] < entity["RowKey"]:
+            yield None, row.columns
             row = await anext(there, None)
-        found = row is not None and row.columns["RowKey"] == entity["RowKey"]
-        yield entity, dict(row.columns) if row is not None and found else None
+        if row is not None and row.columns["RowKey"] == entity["RowKey"]:
+            yield entity, row.columns
+            row = await anext(there, None)
+        else:
+            yield entity, None
+    while row is not None:
+        yield None, row.columns
+        row = await anext(there, None)

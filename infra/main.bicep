@@ -20,8 +20,11 @@ param location string
 @description('Name of the resource group; empty: made from the environment.')
 param resourceGroupName string = ''
 
-@description('Reach storage and hubs through private endpoints only, but for the trusted services of Azure that send to the hubs.')
+@description('Reach storage and hubs through private endpoints only; of the hubs\' public address remains what Azure Monitor sends.')
 param privateNetwork bool = false
+
+@description('With privateNetwork: public addresses or ranges, divided by commas, from which a gateway that is in no network may send to the hubs.')
+param gatewayAddresses string = ''
 
 @description('Redundancy of both storage accounts: Standard_LRS where the region has no availability zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS', 'Standard_RAGRS', 'Standard_RAGZRS'])
@@ -39,7 +42,12 @@ param hubRetentionDays int = 7
 
 @minValue(1)
 @maxValue(40)
-@description('Throughput units that the namespace may inflate to.')
+@description('Throughput units of the namespace. Each deployment sets them to this number, whatever they have inflated to.')
+param throughputUnits int = 1
+
+@minValue(1)
+@maxValue(40)
+@description('Throughput units that the namespace may inflate to; no more than throughputUnits: it never inflates.')
 param maximumThroughputUnits int = 10
 
 @allowed(['3.11', '3.12', '3.13'])
@@ -207,9 +215,11 @@ module eventHubs './app/event-hubs.bicep' = {
     consumerGroup: consumerGroup
     partitions: hubPartitions
     retentionDays: hubRetentionDays
+    throughputUnits: throughputUnits
     maximumThroughputUnits: maximumThroughputUnits
     receivesFromAzureMonitor: countsGatewayLogs
     privateNetwork: privateNetwork
+    gatewayAddresses: empty(gatewayAddresses) ? [] : split(replace(gatewayAddresses, ' ', ''), ',')
   }
 }
 
@@ -279,6 +289,7 @@ module monitoring './app/monitoring.bicep' = {
     applicationInsightsName: applicationInsights.outputs.name
     actionGroupName: '${abbrs.insightsActionGroups}${resourceToken}'
     alertEmail: alertEmail
+    joinDeadlineSeconds: contains(appSettings, 'JOIN_DEADLINE_SECONDS') ? int(appSettings.JOIN_DEADLINE_SECONDS) : 3600
   }
 }
 
@@ -347,6 +358,10 @@ output USAGE_URL string = '${functionApp.outputs.url}/api/usage'
 output HEALTH_URL string = '${functionApp.outputs.url}/api/health'
 output EVENT_HUB_NAMESPACE string = '${eventHubs.outputs.name}.servicebus.windows.net'
 output USAGE_TABLES string = functionApp.outputs.usageTables
+// What azd did not make and may delete: infra/hooks.py stops `azd down` for it.
+output CONNECTED_GATEWAY string = connectsGateway && !createApiManagement
+  ? '${empty(apiManagementResourceGroup) ? group.name : apiManagementResourceGroup}/${gatewayName}'
+  : ''
 output NEXT_STEPS string = empty(entraClientId)
   ? 'Key of the query: az functionapp function keys list -g ${group.name} -n ${functionApp.outputs.name} --function-name usage. Then docs/getting-started.md, "Connect a gateway".'
   : 'Token of the query: az account get-access-token --resource api://${entraClientId}. Then docs/getting-started.md, "Connect a gateway".'

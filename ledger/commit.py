@@ -230,7 +230,7 @@ class Ledger:
 
 
 def _touched(calls: Sequence[PlannedCall]) -> list[str]:
-    return list({row_key: None for planned in calls for change in planned.changes for row_key in change.aggregates})
+    return list({row_key: None for planned in calls for row_key in planned.touched})
 
 
 def _sums(calls: Sequence[PlannedCall]) -> dict[str, tuple[Cell, Measures]]:

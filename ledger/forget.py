@@ -28,6 +28,7 @@ from ledger.rows import (
     call_entity,
     call_of,
     call_row_key,
+    cell_key,
     dimensions_of,
     hour_of,
     sums_of,
@@ -184,7 +185,7 @@ async def _take_out_old(store: Store, partition: str, whom: Whom, kept_since: da
     hours: dict[str, list[str]] = defaultdict(list)
     async for row in _sums(store, partition, "h", whom):
         if row.columns["RowKey"].split("|")[1] < oldest:
-            hours[_cell_key(row)].append(row.columns["RowKey"])
+            hours[cell_key(row.columns["RowKey"])].append(row.columns["RowKey"])
     for row_keys in hours.values():
         for start in range(0, len(row_keys), MAX_ROWS):
             keys = row_keys[start : start + MAX_ROWS]
@@ -213,7 +214,7 @@ async def _delete_empty(store: Store, partition: str, level: str) -> None:
     """Of the sums from which something was taken."""
     cells: dict[str, list[Row]] = defaultdict(list)
     async for row in store.range(partition, f"{level}|", f"{level}|~"):
-        cells[_cell_key(row)].append(row)
+        cells[cell_key(row.columns["RowKey"])].append(row)
     for key, found in cells.items():
         if not any(row.columns["RowKey"].endswith(f"|{WRITER}") for row in found):
             continue
@@ -243,10 +244,6 @@ async def _bring_through(attempt: Callable[[], Awaitable[None]], partition: str)
             continue
         return
     raise StoreUnavailable(f"{MAX_CONFLICTS} conflicts in {partition}")
-
-
-def _cell_key(row: Row) -> str:
-    return str(row.columns["RowKey"]).rpartition("|")[0]
 
 
 def _keys(row: Row) -> dict[str, Any]:

@@ -55,12 +55,17 @@ def _request(operation: Operation, table_url: str) -> tuple[str, ...]:
     method, entity, etag = operation
     if method == "POST":
         # Unasked, the service sends every inserted row back ("Insert Entity", Prefer); the ETag comes either way.
-        return f"POST {table_url} HTTP/1.1\r\nPrefer: return-no-content\r\n{_JSON}", dump_row(entity), "\r\n"
+        return f"POST {table_url} HTTP/1.1\r\nPrefer: return-no-content\r\n", *_content(entity)
     condition = f"If-Match: {etag}\r\n" if etag is not None else ""
     line = f"{method} {table_url}({_key(entity, 'PartitionKey')},{_key(entity, 'RowKey')}) HTTP/1.1\r\n{condition}"
     if method == "DELETE":
         return line, f"{_ACCEPT}\r\n"
-    return line, _JSON, dump_row(entity), "\r\n"
+    return line, *_content(entity)
+
+
+def _content(entity: Entity) -> tuple[str, ...]:
+    row = dump_row(entity)
+    return f"{_ACCEPT}Content-Type: application/json\r\nContent-Length: {len(row)}\r\n\r\n", row, "\r\n"
 
 
 def _key(entity: Entity, name: str) -> str:
@@ -68,7 +73,6 @@ def _key(entity: Entity, name: str) -> str:
 
 
 _ACCEPT: Final = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n"
-_JSON: Final = f"Content-Type: application/json\r\n{_ACCEPT}\r\n"
 
 
 def etags_of(answer: bytes, number: int) -> list[str] | Failure:

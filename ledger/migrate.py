@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ledger import dead_letters, rows
 from ledger.letter_rows import is_part, kept_of, key_of, origin_of, rows_of
 from ledger.retry import insist
-from ledger.rows import COMMIT_ID, FIRST_DIMENSIONS, aggregate_row_keys, call_entity, call_of, cell_of
+from ledger.rows import COMMIT_ID, FIRST_DIMENSIONS, aggregate_row_keys, call_entity, call_of, cell_key, cell_of
 from ledger.schema import PARTITION_KEY, Schema
 from ledger.store import RowChanged, RowExists, WholeStore, Write
 from models.errors import StoreUnavailable
@@ -100,7 +100,7 @@ async def _say_dimensions(store: WholeStore, partition: str) -> AsyncIterator[li
     hours: set[str] = set()
     settings: dict[str, None] = {FIRST_DIMENSIONS: None}
     async for row in store.range(partition, "h|", "h|~", ["RowKey", "dimensions"]):
-        hours.add(str(row.columns["RowKey"]).rpartition("|")[0])
+        hours.add(cell_key(row.columns["RowKey"]))
         settings[row.columns["dimensions"]] = None
     async for row in store.range(partition, "c|", "c|~"):
         if "dimensions" in row.columns:
@@ -109,7 +109,7 @@ async def _say_dimensions(store: WholeStore, partition: str) -> AsyncIterator[li
         names = FIRST_DIMENSIONS.split(",")
         for setting in settings:
             key = aggregate_row_keys(cell_of(call, tried := [name for name in setting.split(",") if name]), "")[0]
-            if key.rpartition("|")[0] in hours:
+            if cell_key(key) in hours:
                 names = tried
                 break
         entity = call_entity(call, partition, row.columns["RowKey"], row.columns[COMMIT_ID], names)

@@ -67,6 +67,13 @@ class PlannedCall(NamedTuple):
             return (self.adds,)
         return tuple(change for change in (self.adds, self.takes) if change is not None)
 
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The keys of the aggregate rows that it changes."""
+        if self.adds is not None and self.takes is None:
+            return self.adds.aggregates
+        return tuple([row_key for change in self.changes for row_key in change.aggregates])
+
     def replacing(self, columns: Mapping[str, Any], etag: str, writer: str) -> "PlannedCall":
         """This call in the place of the call row with these columns."""
         before = change_of(call_of(columns), dimensions_of(columns), writer)
@@ -129,21 +136,21 @@ def change_of(call: Call, dimensions: Sequence[str], writer: str) -> Change | No
 
 def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
     """Fill transactions in the order of the aggregate rows, so that calls that share rows stand together."""
-    calls.sort(key=lambda planned: [change.aggregates[::-1] for change in planned.changes])
+    calls.sort(key=lambda planned: planned.touched[::-1])  # by month, day, hour
     transactions: list[Transaction] = []
     chosen: list[PlannedCall] = []
     rows: set[str] = set()
     size = 0
     for planned in calls:
-        touched = {row_key for change in planned.changes for row_key in change.aggregates}
+        touched = planned.touched
         own_size = size_bound(planned.entity)
-        number = len(rows) + len(touched - rows)
+        number = len(rows) if rows.issuperset(touched) else len(rows.union(touched))
         too_many = len(chosen) + 1 + number > MAX_TRANSACTION_ENTITIES
         if chosen and (too_many or size + own_size + number * AGGREGATE_SIZE > SIZE_LIMIT):
             transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
             chosen, rows, size = [], set(), 0
         chosen.append(planned)
-        rows |= touched
+        rows.update(touched)
         size += own_size
     transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
     return transactions

@@ -80,25 +80,27 @@ def _hour(year: int, month: int, day: int, hour: int) -> str:
 
 def utc_text(time: datetime) -> str:
     """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do."""
-    return time.isoformat(timespec="microseconds")[:26] + "Z"
+    minute = _minute(time.year, time.month, time.day, time.hour, time.minute)
+    return f"{minute}{time.second:02}.{time.microsecond:06}Z"
+
+
+@lru_cache(maxsize=4096)
+def _minute(year: int, month: int, day: int, hour: int, minute: int) -> str:
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:"
 
 
 def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
     """The cell of a call, given the names of the configured dimensions."""
-    return Cell(hour_of(call.timestamp), call.model, tuple((name, dimension_of(call, name)) for name in dimensions))
+    values = [(name, dimension_of(call, name)) for name in dimensions]
+    return Cell(hour_of(call.timestamp), call.model, tuple(values))
 
 
 def dimension_of(call: Call, name: str) -> str | None:
     """The value of a dimension as rows hold it."""
     value = getattr(call, name)
-    if value is None:
-        return None
+    if value is None or type(value) is str:
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-@lru_cache(maxsize=4096)
-def _digest(model: str | None, dimensions: tuple[tuple[str, str | None], ...]) -> str:
-    return hashlib.sha256(json.dumps([["model", model], *dimensions]).encode()).hexdigest()[:32]
 
 
 def call_row_key(call: Call) -> str:
@@ -106,10 +108,17 @@ def call_row_key(call: Call) -> str:
     return f"c|{hour_of(call.timestamp)[:8]}|{escape_key(call.request_id)}"
 
 
+@lru_cache(maxsize=16 * 1024)
 def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     """The hour's, the day's and the month's row that a cell's calls are summed in."""
-    rest = f"{_digest(cell.model, cell.dimensions)}|{escape_key(writer)}"
+    digest = hashlib.sha256(json.dumps([["model", cell.model], *cell.dimensions]).encode()).hexdigest()[:32]
+    rest = f"{digest}|{escape_key(writer)}"
     return f"h|{cell.hour}|{rest}", f"d|{cell.hour[:8]}|{rest}", f"m|{cell.hour[:6]}|{rest}"
+
+
+def cell_key(row_key: str) -> str:
+    """The key of sums without their writer: what all writers add to."""
+    return row_key.rpartition("|")[0]
 
 
 def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimensions: Sequence[str]) -> Entity:
@@ -119,7 +128,8 @@ def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimens
     those that its aggregate rows tell apart, so that what the call added to them can be found again.
     """
     keys: Entity = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id}
-    return keys | {"dimensions": ",".join(dimensions)} | call_columns(call)
+    keys["dimensions"] = ",".join(dimensions)
+    return keys | call_columns(call)
 
 
 def call_columns(call: Call) -> Entity:
@@ -135,8 +145,8 @@ def call_columns(call: Call) -> Entity:
         "partition": call.origin.partition,
         "sequence_number": EntityProperty(call.origin.sequence_number, _INT64),
     }
-    for name, value in zip(Call._fields, call, strict=True):
-        if value is not None and name not in _OTHERWISE:
+    for name, value in zip(_COLUMN_OF_FIELD, call, strict=True):
+        if value is not None and name is not None:
             columns[name] = value
     if call.stage != "final":
         columns["stage"] = call.stage
@@ -186,6 +196,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
 _OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate", "stated_timestamp"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
+_COLUMN_OF_FIELD = tuple(name if name not in _OTHERWISE else None for name in Call._fields)
 _USAGE_COLUMNS = Usage._fields
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from azure.data.tables import EdmType, EntityProperty
 
 from ledger.plan import change_of
-from ledger.rows import call_of, dimensions_of
+from ledger.rows import call_of, cell_key, dimensions_of
 from ledger.store import Entity, Row, WholeStore
 from models.measures import MEASURES, Measures, add
 
@@ -34,18 +34,18 @@ async def snapshot(store: WholeStore, partition: str) -> AsyncIterator[Entity]:
         columns = {name: _number(value) for name, value in row.columns.items()}
         change = change_of(call_of(columns), dimensions_of(columns), "")
         if change is not None:
-            add(hours[_cell(change.aggregates[0])], change.measures)
+            add(hours[cell_key(change.aggregates[0])], change.measures)
         yield row.columns
     after = {row.columns["RowKey"]: row for level in _LEVELS async for row in _level(store, partition, level)}
-    moved = {_cell(key) for key in before.keys() | after.keys() if _etag(after.get(key)) != before.get(key)}
+    moved = {cell_key(key) for key in before.keys() | after.keys() if _etag(after.get(key)) != before.get(key)}
     for entity in _settled(after, moved, hours) if moved else (row.columns for row in after.values()):
         yield entity
 
 
 def _settled(after: Mapping[str, Row], moved: set[str], hours: Mapping[str, Measures]) -> list[Entity]:
     """The sums that have not moved, and those that go with the calls in the place of the others."""
-    kept = {key: row.columns for key, row in after.items() if _cell(key) not in moved}
-    samples = {_cell(key): row.columns for key, row in after.items() if _cell(key) in moved}
+    kept = {key: row.columns for key, row in after.items() if cell_key(key) not in moved}
+    samples = {cell_key(key): row.columns for key, row in after.items() if cell_key(key) in moved}
     for level, length in (("h", 0), ("d", 8), ("m", 6)):
         parts = hours if level == "h" else _longer(kept, {"d": "h", "m": "d"}[level], level, length)
         for cell, sample in samples.items():
@@ -60,7 +60,7 @@ def _longer(kept: Mapping[str, Entity], level: str, longer: str, length: int) ->
     """The sums over those of a level, by the cells of the next."""
     sums: dict[str, Measures] = defaultdict(dict)
     for key, columns in kept.items():
-        kind, time, digest = _cell(key).split("|")
+        kind, time, digest = cell_key(key).split("|")
         if kind == level:
             add(sums[f"{longer}|{time[:length]}|{digest}"], measures_in(columns))
     return sums
@@ -74,11 +74,6 @@ def measures_in(columns: Entity) -> Measures:
 async def _level(store: WholeStore, partition: str, level: str) -> AsyncIterator[Row]:
     async for row in store.typed(partition, f"{level}|", f"{level}|~"):
         yield row
-
-
-def _cell(row_key: str) -> str:
-    """The key of a sum without its writer."""
-    return row_key.rpartition("|")[0]
 
 
 def _etag(row: Row | None) -> str | None:

@@ -111,7 +111,7 @@ class TableStore:
 
     def __init__(self, service: TableServiceClient, name: str):
         self._service = service
-        self._name = name
+        self.name = name
         self._table: TableClient = service.get_table_client(name)
         self.url = service.url.partition("?")[0].rstrip("/")
 
@@ -123,7 +123,7 @@ class TableStore:
 
     async def _send(self, operations: Sequence[Operation]) -> list[str]:
         try:
-            content_type, content = request_body(operations, f"{self.url}/{self._name}")
+            content_type, content = request_body(operations, f"{self.url}/{self.name}")
         except ValueError as error:
             raise Refused(str(error)) from error
         headers = _BATCH_HEADERS | {"x-ms-version": self._service.api_version, "Content-Type": content_type}
@@ -224,9 +224,9 @@ class TableStore:
 
     async def _create_table(self) -> None:
         try:
-            await self._service.create_table_if_not_exists(self._name)
+            await self._service.create_table_if_not_exists(self.name)
         except AzureError as error:
-            raise StoreBusy(f"the table {self._name} cannot be created: {error}") from error
+            raise StoreBusy(f"the table {self.name} cannot be created: {error}") from error
 
 
 _BATCH_HEADERS: Final = {

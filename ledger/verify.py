@@ -1,14 +1,15 @@
 """Recompute what the aggregate rows of an app's month should hold from its call rows, and say where they differ."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import NamedTuple
 
 from ledger.plan import change_of
-from ledger.rows import call_of, dimensions_of, partition_keys, sums_of
-from ledger.store import Row, Store
+from ledger.rows import call_of, cell_key, dimensions_of, partition_keys, sums_of
+from ledger.store import Row, Store, WholeStore
+from models.keys import escape_key
 from models.measures import Measures, add
 
 Sums = Mapping[str, Measures]
@@ -63,11 +64,34 @@ async def verify(store: Store, app: str, month: str, kept_since: datetime, parts
     return Verified(calls, compared, differences, changing, unverifiable)
 
 
+async def partitions_of(store: WholeStore, month: str, apps: Collection[str] | None = None) -> AsyncIterator[str]:
+    """The partitions of a month that have rows, of some apps or of all: asked of the table itself, with a few requests
+    for each app. Raises StoreBusy."""
+    if apps is not None:
+        for app in apps:
+            async for found in _partitions_of(store, month, escape_key(app)):
+                yield found
+        return
+    last = await store.partition_after("")
+    while last is not None:
+        key = last.partition("|")[0]
+        async for found in _partitions_of(store, month, key):
+            yield found
+        last = await store.partition_after(f"{key}|~")
+
+
+async def _partitions_of(store: WholeStore, month: str, app: str) -> AsyncIterator[str]:
+    found = await store.partition_after(f"{app}|{int(month) - 1:06}~")
+    while found is not None and found.startswith(f"{app}|{month}"):
+        yield found
+        found = await store.partition_after(found)
+
+
 async def _aggregates(store: Store, partitions: Sequence[str]) -> Sums:
     sums: dict[str, Measures] = defaultdict(dict)
     for partition, level in product(partitions, "dhm"):
         async for row in store.range(partition, f"{level}|", f"{level}|~"):
-            add(sums[str(row.columns["RowKey"]).rpartition("|")[0]], sums_of(row.columns))
+            add(sums[cell_key(row.columns["RowKey"])], sums_of(row.columns))
     return sums
 
 
@@ -81,7 +105,7 @@ def _added_by(row: Row) -> Iterator[tuple[str, Measures]]:
     change = change_of(call_of(row.columns), dimensions_of(row.columns), "")
     if change is not None:
         for key in change.aggregates:
-            yield key.rpartition("|")[0], change.measures
+            yield cell_key(key), change.measures
 
 
 def _all_calls_are_kept(key: str, kept_since: datetime) -> bool:

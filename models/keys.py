@@ -10,6 +10,9 @@ from typing import Final
 MAX_ESCAPED_LENGTH: Final = 480
 """Leaves room in a key of 512 for the prefix and the suffix around the text."""
 
+SURELY_SHORT: Final = MAX_ESCAPED_LENGTH // 12
+"""So many characters take no more than that, whatever they are: four bytes of three."""
+
 _SAFE = re.compile(r"[A-Za-z0-9._:@-]*", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:@-]", re.ASCII)
 _ESCAPED = re.compile(r"(?:~[0-9A-F]{2})+")

@@ -18,6 +18,7 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = ()
 
 
+PART: Final = "usage_collector.part"
 HUB: Final = "messaging.destination.name"
 PARTITION: Final = "messaging.destination.partition.id"
 OUTCOME: Final = "usage_collector.outcome"
@@ -79,6 +80,7 @@ BATCH_DURATION = Metric(
 BATCH_LAG = Metric(
     "usage_collector.batch.lag", "histogram", "s", "Age of a batch's newest event when it was counted", (HUB,), _AGES
 )
+UP = Metric("usage_collector.up", "gauge", "1", "1 if the part answered the timer, 0 if not", (PART,))
 LAG_EVENTS = Metric(
     "usage_collector.partition.lag.events", "gauge", "{event}", "Events not counted yet", (HUB, PARTITION)
 )
@@ -126,6 +128,7 @@ METRICS: Final = (
     BATCH_SIZE,
     BATCH_DURATION,
     BATCH_LAG,
+    UP,
     LAG_EVENTS,
     LAG_DURATION,
     PENDING_AGE,

@@ -39,6 +39,7 @@ from telemetry.instruments import (
     ODD,
     ODDITY,
     OUTCOME,
+    PART,
     PARTITION,
     PENDING_AGE,
     PROCESSED,
@@ -52,6 +53,7 @@ from telemetry.instruments import (
     STATUS,
     TOKENS,
     TRANSACTIONS,
+    UP,
     USAGE_STATE,
     Metric,
 )
@@ -145,6 +147,11 @@ class Telemetry:
                 tokens[kind, app] += measures.get(kind, 0)
         for (kind, app), number in tokens.items():
             self._add(TOKENS, number, {KIND: kind} | _app_attribute(app))
+
+    def looked(self, parts: Mapping[str, bool]) -> None:
+        """The timer asked the tables and the hubs; True for those that answered."""
+        for part, answered in parts.items():
+            self._gauges[UP].set(int(answered), {PART: part})
 
     def lag(self, hub: str, partition: str, events: int, seconds: float | None) -> None:
         """How far behind one partition is; `seconds` None where that is not known."""

@@ -182,6 +182,7 @@ async def test_the_timer_records_it_as_metrics(azurite: Azurite, endpoint: Event
             waits = usage_event(timestamp=datetime.now(UTC).isoformat(), usage=None, usage_source="gateway_log")
             await ingest([raw_event(waits, partition="9")], found, now=lambda: datetime.now(UTC) - timedelta(minutes=5))
             await watch(found)
+    assert meter.of("usage_collector.up") == {("tables",): 1, ("usage_events_hub",): 1, ("gateway_logs_hub",): 1}
     hub = {"messaging.destination.name": HUB}
     assert meter.of("usage_collector.partition.lag.events", **hub) == {("0",): 5, ("1",): 1}
     assert list(meter.of("usage_collector.partition.lag.duration", **hub)) == [("1",)]  # of 0 nothing was counted
@@ -195,7 +196,8 @@ async def test_the_timer_goes_on_whatever_fails(
         meter = Meter()
         found.telemetry = meter.telemetry
         await watch(found)
-        assert set(meter.read()) == {("usage_collector.pending.oldest_age", frozenset())}
+        assert {name for name, _ in meter.read()} == {"usage_collector.up", "usage_collector.pending.oldest_age"}
+        assert meter.of("usage_collector.up") == {("tables",): 1, ("usage_events_hub",): 0, ("gateway_logs_hub",): 0}
         found.hub_states.clear()
         del found.progress
         with caplog.at_level(logging.ERROR):

@@ -7,9 +7,18 @@ param gatewayLogsHub string
 param consumerGroup string
 param partitions int
 param retentionDays int
+param throughputUnits int
 param maximumThroughputUnits int
 param receivesFromAzureMonitor bool
 param privateNetwork bool
+param gatewayAddresses array
+
+// The service wants the maximum above what is there (Azure/bicep #7900, MicrosoftDocs/azure-docs-cli #4411).
+var inflates = maximumThroughputUnits > throughputUnits
+
+// `defaultAction: 'Deny'` shuts out nobody while there is no rule beside it (learn.microsoft.com, "Allow access to Azure
+// Event Hubs namespaces from specific virtual networks"), so without addresses the public endpoint is off altogether.
+var publicAccess = privateNetwork && empty(gatewayAddresses) ? 'Disabled' : 'Enabled'
 
 resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: name
@@ -18,28 +27,32 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   sku: {
     name: 'Standard'
     tier: 'Standard'
-    capacity: 1
+    capacity: throughputUnits
   }
   properties: {
     // Diagnostic settings send with a shared access policy and know no identity (MicrosoftDocs/azure-docs #119932), so
     // with them local authentication has to stay on.
     disableLocalAuth: !receivesFromAzureMonitor
-    isAutoInflateEnabled: true
-    maximumThroughputUnits: maximumThroughputUnits
+    isAutoInflateEnabled: inflates
+    maximumThroughputUnits: inflates ? maximumThroughputUnits : 0
     minimumTlsVersion: '1.2'
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: publicAccess
   }
 }
 
-// API Management and Azure Monitor send from outside of any network of ours, as trusted services.
+// Azure Monitor sends as a trusted service, also past a public endpoint that is off. A gateway does not: that was retired in
+// March 2026 (learn.microsoft.com, "Trusted service connectivity retirement").
 resource networkRules 'Microsoft.EventHub/namespaces/networkRuleSets@2024-01-01' = {
   parent: namespace
   name: 'default'
   properties: {
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: publicAccess
     defaultAction: privateNetwork ? 'Deny' : 'Allow'
     trustedServiceAccessEnabled: true
-    ipRules: []
+    ipRules: [for address in (privateNetwork ? gatewayAddresses : []): {
+      ipMask: address
+      action: 'Allow'
+    }]
     virtualNetworkRules: []
   }
 }

@@ -47,17 +47,9 @@ var examples = {
   'mode-c': loadTextContent('../../policies/examples/mode-c.xml')
 }
 
-// What the examples read.
-var namedValues = [
-  {
-    name: 'entra-tenant-id'
-    value: tenant().tenantId
-  }
-  {
-    name: 'entra-audience'
-    value: entraAudience
-  }
-]
+// What the examples name stands in this API's policy itself: a named value would be one for all APIs of the gateway.
+var audience = replace(replace(entraAudience, '&', '&amp;'), '<', '&lt;')
+var policyXml = replace(replace(examples[apiPolicy], '{{entra-tenant-id}}', tenant().tenantId), '{{entra-audience}}', audience)
 
 var setsPolicy = !empty(apiName) && apiPolicy != 'none'
 var countsLogs = gatewayLogs != 'none'
@@ -93,15 +85,6 @@ resource policyFragments 'Microsoft.ApiManagement/service/policyFragments@2024-0
   ]
 }]
 
-resource values 'Microsoft.ApiManagement/service/namedValues@2024-05-01' = [for named in namedValues: if (setsPolicy) {
-  parent: service
-  name: named.name
-  properties: {
-    displayName: named.name
-    value: named.value
-  }
-}]
-
 resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' existing = if (!empty(apiName)) {
   parent: service
   name: !empty(apiName) ? apiName : 'none'
@@ -112,11 +95,10 @@ resource policy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = if 
   name: 'policy'
   properties: {
     format: 'xml'
-    value: examples[apiPolicy]
+    value: policyXml
   }
   dependsOn: [
     policyFragments
-    values
   ]
 }
 

@@ -4,90 +4,98 @@ param tags object
 param applicationInsightsName string
 param actionGroupName string
 param alertEmail string
+param joinDeadlineSeconds int
 
 var rules = [
   {
     name: 'counting-is-behind'
     severity: 1
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/counting-is-behind.kql')
+  }
+  {
+    name: 'a-partition-is-not-counted'
+    severity: 1
+    window: 'PT30M'
+    query: loadTextContent('../alerts/a-partition-is-not-counted.kql')
+  }
+  {
+    name: 'a-part-does-not-answer'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('../alerts/a-part-does-not-answer.kql')
+  }
+  {
+    name: 'nothing-is-sent'
+    severity: 2
+    window: 'P2D'
+    query: loadTextContent('../alerts/nothing-is-sent.kql')
   }
   {
     name: 'nobody-looks'
     severity: 1
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/nobody-looks.kql')
   }
   {
     name: 'batches-fail'
     severity: 1
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/batches-fail.kql')
   }
   {
     name: 'records-are-set-aside'
     severity: 2
     window: 'PT1H'
-    periods: 1
     query: loadTextContent('../alerts/records-are-set-aside.kql')
   }
   {
     name: 'coverage-falls'
     severity: 2
     window: 'PT1H'
-    periods: 1
     query: loadTextContent('../alerts/coverage-falls.kql')
   }
   {
     name: 'storage-throttles'
     severity: 2
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/storage-throttles.kql')
   }
   {
     name: 'calls-wait-too-long'
     severity: 2
     window: 'PT15M'
-    periods: 1
-    query: loadTextContent('../alerts/calls-wait-too-long.kql')
+    // The file has the default deadline and ten minutes.
+    query: replace(loadTextContent('../alerts/calls-wait-too-long.kql'), '4200', string(joinDeadlineSeconds + 600))
   }
   {
     name: 'records-are-unaccounted'
     severity: 1
     window: 'PT2H'
-    periods: 2
     query: loadTextContent('../alerts/records-are-unaccounted.kql')
   }
   {
     name: 'alerts-are-raised'
     severity: 3
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/alerts-are-raised.kql')
   }
   {
     name: 'alerts-are-given-up'
     severity: 2
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/alerts-are-given-up.kql')
   }
   {
     name: 'budgets-are-not-evaluated'
     severity: 2
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/budgets-are-not-evaluated.kql')
   }
   {
     name: 'budgets-are-unknown'
     severity: 2
     window: 'PT15M'
-    periods: 1
     query: loadTextContent('../alerts/budgets-are-unknown.kql')
   }
 ]
@@ -136,8 +144,8 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
           operator: 'GreaterThan'
           threshold: 0
           failingPeriods: {
-            numberOfEvaluationPeriods: rule.periods
-            minFailingPeriodsToAlert: rule.periods
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
           }
         }
       ]

@@ -32,6 +32,7 @@ from models.dead_letter import UNREADABLE
 from models.errors import BadRecord
 from models.event import UsageEvent
 from models.measures import measures_of
+from models.origin import Origin
 from models.usage import Usage
 from tests.collectors.dialects.fixtures import cases
 from tests.support.events import NOON, raw_event, usage_event
@@ -141,7 +142,7 @@ def check_dialects(body: bytes) -> None:
         for dialect in DIALECTS:
             if dialect.recognises(record):
                 try:
-                    event = dialect.read(record, Delivery("delivery:1", None, NOON))
+                    event = dialect.read(record, Delivery(Origin("hub", "0", 1, NOON), 0))
                 except BadRecord as fault:
                     assert fault.expected
                     continue

@@ -13,6 +13,7 @@ from tree_sitter import Language, Node, Parser
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
+MAIN = INFRA / "main.bicep"
 FILES = tuple(sorted(INFRA.rglob("*.bicep")))
 
 _PARSER = Parser(Language(tree_sitter_bicep.language()))

@@ -16,6 +16,7 @@ import yaml
 from tests.infra.bicep import (
     FILES,
     INFRA,
+    MAIN,
     ROOT,
     body,
     declared,
@@ -31,8 +32,6 @@ from tests.infra.bicep import (
     variable,
     walk,
 )
-
-MAIN = INFRA / "main.bicep"
 
 REGISTRY = {
     "br/public:avm/res/managed-identity/user-assigned-identity:0.4.1": {"name", "location", "tags"},
@@ -149,7 +148,7 @@ def test_the_gateway_may_send_before_it_is_told_to() -> None:
     assert {"gatewayRole", "functionApp"} <= _waits_for("gateway")
     policy = next(each for each in declared(INFRA / "app/gateway.bicep", "resource") if each.symbol == "policy")
     after = {text(node) for node in properties(body(policy))["dependsOn"].named_children}
-    assert after >= {"policyFragments", "values"}
+    assert after == {"policyFragments"}
 
 
 def test_every_logger_that_something_names_is_made() -> None:
@@ -160,6 +159,38 @@ def test_every_logger_that_something_names_is_made() -> None:
     assert text(logger) == "azureMonitor.id"
     assert string(made["azureMonitor"]["name"]) == "azuremonitor"
     assert string(properties(made["azureMonitor"]["properties"])["loggerType"]) == "azureMonitor"
+
+
+def test_throughput_is_what_the_operator_says_and_inflates_only_above_it() -> None:
+    hubs = INFRA / "app/event-hubs.bicep"
+    namespace = properties(body(next(each for each in declared(hubs, "resource") if each.symbol == "namespace")))
+    assert text(properties(namespace["sku"])["capacity"]) == "throughputUnits"
+    assert text(variable(hubs, "inflates")) == "maximumThroughputUnits > throughputUnits"
+    of = properties(namespace["properties"])
+    assert text(of["isAutoInflateEnabled"]) == "inflates"
+    assert text(of["maximumThroughputUnits"]) == "inflates ? maximumThroughputUnits : 0"
+
+
+def test_every_value_that_azd_asks_the_environment_for_is_in_the_docs() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text()))
+    page = (ROOT / "docs/getting-started.md").read_text()
+    assert {name for name in asked if f"`{name}`" not in page} <= {"AZURE_ENV_NAME", "AZURE_LOCATION"}
+
+
+def test_a_private_network_leaves_no_door_open() -> None:
+    """`Deny` with no rule beside it lets all traffic in, so without addresses the public endpoint itself is off."""
+    hubs = INFRA / "app/event-hubs.bicep"
+    assert text(variable(hubs, "publicAccess")) == (
+        "privateNetwork && empty(gatewayAddresses) ? 'Disabled' : 'Enabled'"
+    )
+    made = {each.symbol: properties(body(each)) for each in declared(hubs, "resource")}
+    namespace, rules = (properties(made[symbol]["properties"]) for symbol in ("namespace", "networkRules"))
+    assert text(namespace["publicNetworkAccess"]) == text(rules["publicNetworkAccess"]) == "publicAccess"
+    assert text(rules["defaultAction"]) == "privateNetwork ? 'Deny' : 'Allow'"
+    assert "for address in (privateNetwork ? gatewayAddresses : [])" in text(rules["ipRules"])
+    for account in (each for each in declared(MAIN, "module") if "storage-account" in each.type):
+        params = properties(properties(body(account))["params"])
+        assert text(params["publicNetworkAccess"]) == "privateNetwork ? 'Disabled' : 'Enabled'", account.symbol
 
 
 def test_azd_finds_template_code_and_app() -> None:
@@ -186,7 +217,19 @@ def test_the_gateway_gets_every_fragment_and_every_example() -> None:
         for path in (ROOT / "policies/examples").glob("mode-*.xml")
         for name in re.findall(r"\{\{([\w-]+)\}\}", path.read_text())
     }
-    assert read <= set(strings(gateway))
+    filled = set(re.findall(r"'\{\{([\w-]+)\}\}'", text(variable(gateway, "policyXml"))))
+    assert filled == read, "what an example reads is put into it"
+
+
+def test_nothing_in_the_gateway_is_shared_by_apis_but_our_own() -> None:
+    """A named value is one for all APIs: two audiences would be one, and a company's own of that name replaced."""
+    for name in ("gateway", "gateway-claim"):
+        made = [
+            each.symbol for each in declared(INFRA / f"app/{name}.bicep", "resource") if "/namedValues@" in each.type
+        ]
+        assert made == (["claim"] if name == "gateway-claim" else []), name
+    policy = next(each for each in declared(INFRA / "app/gateway.bicep", "resource") if each.symbol == "policy")
+    assert text(properties(properties(body(policy))["properties"])["value"]) == "policyXml"
 
 
 def _waits_for(symbol: str) -> set[str]:

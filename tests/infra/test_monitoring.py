@@ -11,7 +11,7 @@ import yaml
 
 from api.metrics import SERIES
 from telemetry.instruments import METRICS
-from tests.infra.bicep import INFRA, ROOT, properties, text, variable, walk
+from tests.infra.bicep import INFRA, MAIN, ROOT, properties, text, variable, walk
 from tests.infra.queries import fenced, grafana_expressions, kusto_faults, workbook_queries
 
 MONITORING = INFRA / "app/monitoring.bicep"
@@ -55,8 +55,18 @@ def test_each_alert_is_a_rule_that_looks_back_as_far_as_its_query() -> None:
         name = text(rule["name"]).strip("'")
         assert f"'../alerts/{name}.kql'" in text(rule["query"])
         looks_back = max(_duration(*found) for found in re.findall(r"ago\((\d+)([mh])\)", ALERTS[name]))
-        number, unit = re.findall(r"'PT(\d+)([MH])'", text(rule["window"]))[0]
-        assert _duration(number, unit.lower()) >= looks_back, name
+        number, unit = re.findall(r"'PT?(\d+)([MHD])'", text(rule["window"]))[0]
+        assert looks_back <= _duration(number, unit.lower()) <= timedelta(days=2), "the most that a rule looks back"
+
+
+def test_a_call_waits_too_long_ten_minutes_after_the_deadline_that_is_set() -> None:
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]["JOIN_DEADLINE_SECONDS"]
+    assert re.findall(r"> (\d{3,})", ALERTS["calls-wait-too-long"]) == [str(int(sample) + 600)]
+    assert ALERTS["calls-wait-too-long"].count(str(int(sample) + 600)) == 1
+    put_in = f"calls-wait-too-long.kql'), '{int(sample) + 600}', string(joinDeadlineSeconds + 600))"
+    assert put_in in MONITORING.read_text()
+    given = f"contains(appSettings, 'JOIN_DEADLINE_SECONDS') ? int(appSettings.JOIN_DEADLINE_SECONDS) : {sample}"
+    assert f"joinDeadlineSeconds: {given}\n" in MAIN.read_text()
 
 
 def test_the_costs_name_as_many_rules_as_there_are() -> None:
@@ -64,7 +74,17 @@ def test_the_costs_name_as_many_rules_as_there_are() -> None:
 
 
 def _duration(number: str, unit: str) -> timedelta:
-    return timedelta(minutes=int(number)) if unit == "m" else timedelta(hours=int(number))
+    return int(number) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[unit]
+
+
+def test_what_stops_is_told_hub_by_hub() -> None:
+    """One hub that still works must not hide another, nor may points that are not there keep a rule silent."""
+    for name in ("counting-is-behind", "a-partition-is-not-counted"):
+        assert "by hub, partition" in ALERTS[name]
+    assert ALERTS["a-part-does-not-answer"].count("by part\n") == ALERTS["nothing-is-sent"].count("by hub\n") == 1
+    behind = ALERTS["a-partition-is-not-counted"]
+    assert "ever_counted == 0" in behind, "the lag's duration is not there where nothing was ever counted"
+    assert '"usage_collector.up"' in ALERTS["nobody-looks"], "is recorded whatever answers"
 
 
 @pytest.mark.parametrize("expression", PROMQL)

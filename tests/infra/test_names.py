@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import services
 from local import parts
 from settings import Settings
-from tests.infra.bicep import FILES, INFRA, ROOT, body, declared, names_of, properties, string, text, variable
+from tests.infra.bicep import FILES, INFRA, MAIN, ROOT, body, declared, names_of, properties, string, text, variable
 
-MAIN = INFRA / "main.bicep"
 APP = INFRA / "app/function-app.bicep"
 SAMPLE = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
 
@@ -89,6 +89,15 @@ def test_hubs_and_consumer_group_are_those_of_the_code_and_the_local_stack() -> 
 def test_no_table_is_named_so_that_the_app_makes_its_own() -> None:
     """Tables are made by the code, with TABLE_PREFIX; a second place that names them could only disagree."""
     assert not [path for path in FILES if "tableServices" in path.read_text()]
+
+
+async def test_the_docs_tell_every_table_that_the_app_makes() -> None:
+    account = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net"
+    found = services.build({"UsageStorage": account, "USAGE_EVENTS_HUB": "usage-events"})
+    page = (ROOT / "docs/security.md").read_text()
+    stored = re.findall(r"^\| tables? (`[^|]*) \|", page, re.MULTILINE)
+    assert sorted(name for cell in stored for name in re.findall(r"`(\w+)`", cell)) == sorted(found.stores)
+    await found.close()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,6 +1,8 @@
 """Transactions as another parser reads them, and as the SDK's own are stored; and their answers."""
 
+import json
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -55,6 +57,8 @@ def test_pythons_email_parser_reads_every_operation_back(operations: list[Operat
             [f"If-Match: {etag}"] if etag and method != "POST" else []
         )
         assert ("Prefer: return-no-content" in headers) == (method == "POST")
+        lengths = [int(header[16:]) for header in headers if header.startswith("Content-Length: ")]
+        assert lengths == ([] if method == "DELETE" else [len(body)])
         assert body == "" if method == "DELETE" else load_row(body) == entity
 
 
@@ -126,6 +130,12 @@ def test_a_failure_says_which_and_why(code: str, message: str, expected: Failure
     body = ERROR.format(code, message)
     part = f"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\n\r\n{body}\r\n"
     assert etags_of(_answer(part), 100) == expected
+
+
+def test_answers_that_azure_gave() -> None:
+    recorded = json.loads((Path(__file__).parent / "azure_batch_answers.json").read_text("utf-8"))
+    assert etags_of(recorded["conflict"].encode(), 3) == Failure(409, "EntityAlreadyExists", 2)
+    assert etags_of(recorded["inserted"].encode(), 2) == ["W/\"datetime'2021-09-08T18%3A58%3A49.7704959Z'\""] * 2
 
 
 def test_a_failure_in_other_words_is_one_all_the_same() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.keys import MAX_ESCAPED_LENGTH, escape_key, unescape_key
+from models.keys import MAX_ESCAPED_LENGTH, SURELY_SHORT, escape_key, unescape_key
 
 texts = st.text(st.characters(codec="utf-8"), max_size=700)
 TROUBLE = [
@@ -61,3 +61,7 @@ def test_separator_of_our_keys_is_escaped() -> None:
 
 def test_longest_text_leaves_room_in_a_key() -> None:
     assert MAX_ESCAPED_LENGTH + len("|202611") <= 512
+
+
+def test_what_is_surely_short_takes_no_more_than_a_key_has_room_for() -> None:
+    assert len(escape_key("🚀" * SURELY_SHORT)) <= MAX_ESCAPED_LENGTH

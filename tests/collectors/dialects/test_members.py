@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from collectors.dialects import DIALECTS, _members
 from collectors.identity import Delivery
 from models.errors import BadRecord
+from models.origin import Origin
 from tests.collectors.dialects.fixtures import cases
 from tests.collectors.reading import collected
 
-DELIVERY = Delivery("d", None, datetime(2026, 6, 5, 12, tzinfo=UTC))
+
+def delivered_at(time: datetime) -> Delivery:
+    return Delivery(Origin("hub", "0", 1, time), 0)
+
+
+DELIVERY = delivered_at(datetime(2026, 6, 5, 12, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_date_near_its_delivery_is_read_as_it_was_written(delivered: datetime, s
     at = delivered + timedelta(seconds=seconds)
     half = "AM" if at.hour < 12 else "PM"
     stated = f"{at.month}/{at.day}/{at.year:04} {at.hour % 12 or 12}:{at.minute:02}:{at.second:02} {half}"
-    assert _members.time({"t": stated}, "t", Delivery("d", None, delivered)) == at.isoformat()
+    assert _members.time({"t": stated}, "t", delivered_at(delivered)) == at.isoformat()
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
