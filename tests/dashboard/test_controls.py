@@ -19,7 +19,7 @@ async def settled(page: Page) -> None:
 
 
 async def test_a_zone_is_typed_and_a_range_is_stepped_through(look: Look) -> None:
-    page = await look("#range=24h&tz=UTC")
+    page = await look("#range=month&tz=UTC")
     await page.get_by_label("Time zone").focus()
     await page.keyboard.type("America/New_Y")
     await settled(page)
@@ -29,7 +29,7 @@ async def test_a_zone_is_typed_and_a_range_is_stepped_through(look: Look) -> Non
     )
     assert "tz=America%2FNew_York" in page.url
     await page.get_by_label("Range").focus()
-    for expected in ("7d", "30d", "month", "last-month", "12m", "custom"):
+    for expected in ("last-month", "12m", "custom"):
         await page.keyboard.press("ArrowDown")
         await settled(page)
         assert (await focused(page), await page.get_by_label("Range").input_value()) == ("Range", expected)

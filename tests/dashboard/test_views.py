@@ -368,7 +368,7 @@ async def test_others_without_a_price_are_not_told_as_0(look: Look, url: str, ro
     page = await look(before=shorten)
     card = page.locator(".card", has=page.get_by_role("heading", name="Top models"))
     assert await card.locator("tbody tr").count() == rows
-    text = await card.locator("p").inner_text()
+    text = await card.locator("p.quiet").inner_text()
     assert re.match(told, text), text
     totals = (await api(url, f"usage?{WEEK}&granularity=total&group_by=none"))["totals"]
     assert f"{totals['unpriced_tokens']:,} tokens not priced" in text
