@@ -34,7 +34,7 @@ function choice(title, choices, name, choose) {
   const select = h("select", { change: () => choose(select.value) }, Object.entries(choices).map(option));
   const show = ({ [name]: value }) => {
     if (select.value === value) return;
-    if (!Object.hasOwn(choices, value)) select.append(option([value, value])); // a zone by another of its names
+    if (![...select.options].some((each) => each.value === value)) select.append(option([value, value])); // a zone by another of its names
     select.value = value;
   };
   return { label: h("label", {}, title, select), show };
