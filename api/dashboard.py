@@ -50,7 +50,10 @@ def _read(path: Path) -> File:
 
 
 async def page(request: Request) -> Response:
-    """The page itself. Its parameters are its own business."""
+    """The page itself. Its parameters are its own business. Its files and the API lie beside its path, whatever the
+    prefix of routes: a path that ends in a slash is led to the one that does not."""
+    if request.path.endswith("/"):
+        return Response("", 308, _TYPES[".html"], {**HEADERS, "Location": "../dashboard"})
     return _answer(request, PAGE)
 
 

@@ -95,7 +95,7 @@ async def _answer(
     try:
         # A slash in a part of the path stays encoded, as it must not part it in two.
         named = {name: re.sub("%2f", "/", value, flags=re.IGNORECASE) for name, value in parts.items()}
-        request = Request(_parameters(url, parts.values()), headers, body, named, method)
+        request = Request(_parameters(url, parts.values()), headers, body, named, method, urlsplit(url).path)
         do = ENDPOINTS[endpoint]
         async with asyncio.timeout(_seconds()):
             admitted = await access.admitted(endpoint, request)

@@ -17,14 +17,15 @@ COUNTED_AT = "X-Counted-At"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's query string, headers (names in lower case), body, parts of the path by name, and method; and the
-    apps that its caller may see (None: all) and who it is (None: one who sees all), which api/access.py says."""
+    """A request's query string, headers (names in lower case), body, parts of the path by name, method and path; and
+    the apps that its caller may see (None: all) and who it is (None: one who sees all), which api/access.py says."""
 
     parameters: Parameters
     headers: Mapping[str, str]
     body: bytes = b""
     route: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
+    path: str = ""
     allowed: frozenset[str] | None = frozenset()
     caller: str | None = ""
 

@@ -20,36 +20,61 @@ export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 export const signInAddress = () =>
   `/.auth/login/aad?post_login_redirect_uri=${encodeURIComponent(location.pathname + location.hash)}`;
 
-/** The answer to GET /api/{path}, as a `Response`. Raises Problem. */
+/** Longer than the API itself takes: it gives up after 225 seconds at most (docs/configuration.md, QUERY_MAX_SECONDS). */
+const LONGEST = 240_000;
+
+/** The answer to GET /api/{path}: its `text` and `headers`. Raises Problem. */
 async function fetched(path, parameters, signal) {
   const url = new URL(path, BASE);
   for (const [name, values] of Object.entries(parameters)) {
     for (const value of [values].flat()) if (value !== null && value !== undefined) url.searchParams.append(name, value);
   }
   const key = sessionStorage.getItem(KEY);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), LONGEST);
   let response;
+  let text;
   try {
-    response = await fetch(url, { headers: key ? { "x-functions-key": key } : {}, signal, cache: "no-store" });
+    response = await fetch(url, {
+      headers: key ? { "x-functions-key": key } : {}, signal: AbortSignal.any([late.signal, ...(signal ? [signal] : [])]), cache: "no-store",
+    });
+    text = await response.text();
   } catch (fault) {
     if (signal?.aborted) throw fault;
-    throw new Problem("down", "The API does not answer.");
+    throw new Problem("down", late.signal.aborted ? `The API has not answered for ${LONGEST / 60_000} minutes.` : "The API does not answer.");
+  } finally {
+    clearTimeout(timer);
   }
-  if (response.ok) return response;
-  throw await problem(response);
+  if (!response.ok) throw problem(response.status, text);
+  return { text, headers: response.headers };
 }
 
-async function problem(response) {
-  const { code = "", message = "" } = await response.json().then((body) => body.error ?? {}, () => ({}));
-  if (response.status === 401) return new Problem(code === "unauthenticated" ? "sign-in" : "key", message, code);
-  if (response.status === 403) return new Problem("forbidden", message, code);
-  if (response.status === 404) return new Problem("missing", message, code);
-  if (response.status < 500) return new Problem("refused", message, code);
-  return new Problem("down", message || `The API answers with ${response.status}.`, code);
+function problem(status, text) {
+  const { code = "", message = "" } = parsed(text)?.error ?? {};
+  if (status === 401) return code === "unauthenticated" ? new Problem("sign-in", message, code) : new Problem("key", message || "The API asks for a key.", code);
+  if (status === 403) return new Problem("forbidden", message, code);
+  if (status === 404) return new Problem("missing", message, code);
+  if (status < 500) return new Problem("refused", message, code);
+  return new Problem("down", message || `The API answers with ${status}.`, code);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function answered({ text }) {
+  const answer = parsed(text);
+  if (answer === null) throw new Problem("down", "What answers is not the API.");
+  return answer;
 }
 
 /** The answer as JSON. Raises Problem. */
 export async function ask(path, parameters = {}, signal = undefined) {
-  return (await fetched(path, parameters, signal)).json();
+  return answered(await fetched(path, parameters, signal));
 }
 
 /** The same with how old its newest data is, in seconds by the API's own clock, or null. */
@@ -57,7 +82,7 @@ export async function askDated(path, parameters, signal) {
   const response = await fetched(path, parameters, signal);
   const counted = response.headers.get("x-counted-at");
   const now = Date.parse(response.headers.get("date") ?? "") || Date.now();
-  return { ...(await response.json()), age: counted && Math.max(0, (now - Date.parse(counted)) / 1000) };
+  return { ...answered(response), age: counted && Math.max(0, (now - Date.parse(counted)) / 1000) };
 }
 
 const PAGE = 1000;
@@ -67,7 +92,7 @@ export async function csv(path, parameters) {
   let [text, cursor] = ["", null];
   do {
     const response = await fetched(path, { ...parameters, format: "csv", limit: PAGE, cursor });
-    const page = await response.text();
+    const page = response.text;
     text += text ? page.slice(page.indexOf("\r\n") + 2) : page;
     cursor = response.headers.get("x-next-cursor");
   } while (cursor);

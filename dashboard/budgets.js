@@ -6,34 +6,43 @@ import * as f from "./format.js";
 import { mark } from "./unpriced.js";
 
 const SHOWN = 10;
-/** Values that the API takes for a filter at most. */
-const NAMED = 100;
+/** So many are looked through for those of a model. */
+const MANY = 100;
+/** Values that the API takes for a filter are 100 at most, and its query string has a limit. */
+const NAMED = 50;
 /** Budgets of a page: well below 1 MB, however long their names and webhooks are. */
 const PAGE = 250;
 
 /**
- * What the API knows of budgets and alerts, null where it has none of either: all, or those of the apps that are
- * filtered for, with those of their cost centres (`centres`, a promise) and of everything. Raises Problem.
+ * What the API knows of budgets and alerts, null where it has none of either: all, or those of the apps and cost centres that
+ * the filters are about (`scope`, a promise of `{ apps, centres }`, null for all), and of everything. Raises Problem.
  */
-export async function budgets(state, centres, signal) {
+export async function budgets(state, scope, signal) {
   const optional = (path, parameters) => ask(path, parameters, signal).catch((problem) => {
     if (["missing", "forbidden"].includes(problem.kind)) return null;
     throw problem;
   });
-  const alertsOf = async (filter) => (await optional("alerts", { ...filter, limit: SHOWN }))?.alerts ?? [];
-  const { app: apps, cost_center: named, model: models } = state.filters;
-  const found = [];
-  for (let cursor = null, page; page === undefined || cursor; cursor = page?.next_cursor) {
-    page = await optional("budgets", { limit: PAGE, cursor });
-    found.push(...(page?.budgets ?? []));
-  }
-  const ofApps = apps ? await centres : named;
-  const covers = (budget) => (!models || budget.model === null || models.includes(budget.model))
-    && (budget.app !== null ? !apps || apps.includes(budget.app) : budget.cost_center === null || !ofApps || ofApps.includes(budget.cost_center));
-  const all = found.filter(covers);
-  const wider = all.filter((budget) => budget.app === null).map((budget) => budget.id).slice(0, NAMED);
-  const raised = await Promise.all(apps ? [alertsOf({ app: apps }), wider.length ? alertsOf({ budget: wider }) : []] : [alertsOf({})]);
-  const alerts = [...new Map(raised.flat().map((alert) => [alert.id, alert])).values()]
+  const models = state.filters.model ?? null;
+  const among = (value, chosen) => value === null || chosen === null || chosen.includes(value);
+  const alertsOf = async (name, values) => Promise.all(Array.from({ length: Math.ceil(values.length / NAMED) }, async (_, number) => {
+    const some = values.slice(number * NAMED, (number + 1) * NAMED);
+    return (await optional("alerts", { [name]: some, limit: models ? MANY : SHOWN }))?.alerts ?? [];
+  }));
+  const everyBudget = async () => {
+    const found = [];
+    for (let cursor = null, page; page === undefined || cursor; cursor = page?.next_cursor) {
+      page = await optional("budgets", { limit: PAGE, cursor });
+      found.push(...(page?.budgets ?? []));
+    }
+    return found;
+  };
+  const [{ apps, centres }, found] = await Promise.all([scope, everyBudget()]);
+  const all = found.filter((budget) => among(budget.model, models) && among(budget.app, apps) && among(budget.cost_center, centres));
+  const wider = all.filter((budget) => budget.app === null).map((budget) => budget.id);
+  const raised = await (apps === null
+    ? optional("alerts", { limit: models ? MANY : SHOWN }).then((answer) => answer?.alerts ?? [])
+    : Promise.all([alertsOf("app", apps), alertsOf("budget", wider)]));
+  const alerts = [...new Map(raised.flat(Infinity).filter((alert) => among(alert.model, models)).map((alert) => [alert.id, alert])).values()]
     .toSorted((a, b) => Date.parse(b.raised) - Date.parse(a.raised)).slice(0, SHOWN);
   return all.length || alerts.length ? { all: all.toSorted(byNeed), alerts } : null;
 }

@@ -3,7 +3,6 @@
 import { ask } from "./api.js";
 import { h, table } from "./dom.js";
 import * as f from "./format.js";
-import * as gate from "./gate.js";
 import { DIMENSIONS, ofCall, question } from "./state.js";
 
 const PAGE = 25;
@@ -13,20 +12,18 @@ const DAYS = 7;
 const LOOKED_THROUGH = 31;
 const DAY = 86_400_000;
 
-/** What to ask /api/calls for: the last days of the range, of the one app that is filtered for. */
-export function callsQuestion(state) {
-  const { from, to, tz: _tz, granularity: _granularity, cost_center: _center, ...filters } = question(state);
+/** What to ask /api/calls for: the last days of what is asked of /api/usage, of the one app that is filtered for. */
+export function callsQuestion({ from, to, tz: _tz, granularity: _granularity, cost_center: _center, ...filters }) {
   const first = Math.max(Date.parse(from), Math.min(Date.parse(to), Date.now()) - DAYS * DAY);
   return { ...filters, from: new Date(first).toISOString(), to };
 }
 
-/** The list, which grows by a page at a time. Raises Problem for the first. */
-export async function callsList(state, signal, go) {
-  const asked = callsQuestion(state);
+/** The list of what is asked for, which grows by a page at a time. Raises Problem for the first; `told` gives nodes for others. */
+export async function callsList(asked, state, signal, go, told) {
   const list = h("div");
   const shown = [];
   const another = (cursor) => more(cursor).catch((fault) => {
-    if (!signal.aborted) list.append(gate.problem(fault, () => another(cursor)));
+    if (!signal.aborted) list.append(...told(fault, state, () => another(cursor)));
   });
   async function more(cursor) {
     const answer = await ask("calls", { ...asked, limit: PAGE, cursor }, signal);
@@ -60,7 +57,7 @@ function callSpan(state) {
   const { from, to } = question(state);
   const early = new Date(Date.parse(to) - LOOKED_THROUGH * DAY).toISOString();
   if (state.range === "custom") return { from: Date.parse(from) < Date.parse(early) ? early : from, to };
-  return state.filters.app?.length === 1 ? { from: early, to } : callsQuestion(state);
+  return state.filters.app?.length === 1 ? { from: early, to } : callsQuestion(question(state));
 }
 
 /** One call, and why it was counted as it was. Raises Problem. */

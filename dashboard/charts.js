@@ -1,6 +1,6 @@
 // Charts by Chart.js, with a legend and a table of their own that keyboards and screen readers reach.
 
-import { h, table } from "./dom.js";
+import { h, plain, table } from "./dom.js";
 
 const drawn = new Set();
 
@@ -43,7 +43,7 @@ export function chart({ title, told, kind = "bar", labels, series, axis, counted
         tooltip: {
           itemSort: (a, b) => b.raw - a.raw,
           filter: (item) => item.raw,
-          callbacks: { label: (item) => ` ${series[item.datasetIndex].name}: ${series[item.datasetIndex].show(item.dataIndex)}` },
+          callbacks: { label: (item) => ` ${item.dataset.label}: ${series[item.datasetIndex].show(item.dataIndex)}` },
         },
       },
     },
@@ -56,7 +56,7 @@ export function chart({ title, told, kind = "bar", labels, series, axis, counted
 
 function dataset(kind, { name, values }) {
   const line = { borderWidth: 2, pointRadius: values.length > 60 ? 0 : 2, tension: 0, spanGaps: false };
-  return { label: name, data: values, ...(kind === "line" ? line : { borderWidth: 0, categoryPercentage: 0.86, barPercentage: 1 }) };
+  return { label: plain(name), data: values, ...(kind === "line" ? line : { borderWidth: 0, categoryPercentage: 0.86, barPercentage: 1 }) };
 }
 
 function swatch({ colour: name }) {
@@ -87,7 +87,7 @@ function paint(made) {
   }
   const tooltip = made.options.plugins.tooltip;
   Object.assign(tooltip, { backgroundColor: colour("text"), titleColor: colour("page"), bodyColor: colour("page"), padding: 10 });
-  made.update("none");
+  made.update(); // in its mode "none" elements would keep the colours that they had
 }
 
 /** Take away the charts that are no longer shown. */

@@ -1,61 +1,94 @@
-// What is looked at, to choose from.
+// What is looked at, to choose from. The controls are made once and follow the state: none is replaced under who uses it.
 
 import { h } from "./dom.js";
-import { DIMENSIONS, GRANULARITIES, MEASURES, RANGES, changed } from "./state.js";
+import { DAYS, DIMENSIONS, GRANULARITIES, MEASURES, RANGES, ZONES, changed, withDay, withDays } from "./state.js";
 
-/** The controls of a state. `go` is called with another. */
-export function controls(state, go, { refresh, download }) {
-  return h("form", { class: "controls", "aria-label": "What to look at", submit: (event) => event.preventDefault() },
-    choice("Range", RANGES, state.range, (range) => go(changed(state, { range, ...(range === "custom" ? lastWeek() : {}) }))),
-    state.range === "custom" && [day("From", "from"), day("To", "to")],
-    choice("Measure", MEASURES, state.measure, (measure) => go(changed(state, { measure }))),
-    choice("Stacked by", DIMENSIONS, state.by, (by) => go(changed(state, { by }))),
-    choice("In", GRANULARITIES, state.granularity, (granularity) => go(changed(state, { granularity }))),
-    zone(),
-    h("div", { class: "buttons" },
-      h("button", { type: "button", click: refresh }, "Refresh"),
-      h("button", { type: "button", click: download }, "CSV")),
-    filters(state, go));
-
-  function day(title, name) {
-    const input = h("input", { type: "date", value: state[name], required: true });
-    input.addEventListener("change", () => input.value && go(changed(state, { [name]: input.value })));
-    return h("label", {}, title, input);
-  }
-
-  function zone() {
-    const names = ["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])];
-    const shown = [...new Set([state.tz, ...names])];
-    return choice("Time zone", Object.fromEntries(shown.map((name) => [name, name])), state.tz, (tz) => go(changed(state, { tz })));
-  }
+/** The controls, as `form`; `show` has them follow a state. `current` gives the state, `go` is called with another. */
+export function controls(current, go, { refresh, download }) {
+  const to = (name) => (value) => go(changed(current(), { [name]: value }));
+  const range = choice("Range", RANGES, "range", (value) => go(value === "custom" ? withDays(current()) : changed(current(), { range: value })));
+  const days = [["From", "from"], ["To", "to"]].map(([title, name]) => day(title, name, current, (value) => go(withDay(current(), name, value))));
+  const choices = [
+    range, ...days,
+    choice("Measure", MEASURES, "measure", to("measure")),
+    choice("Stacked by", DIMENSIONS, "by", to("by")),
+    choice("In", GRANULARITIES, "granularity", to("granularity")),
+    choice("Time zone", Object.fromEntries(ZONES.map((name) => [name, name])), "tz", to("tz")),
+  ];
+  const csv = h("button", { type: "button", click: download }, "CSV");
+  const filtered = filters(current, go);
+  const form = h("form", { class: "controls", "aria-label": "What to look at", submit: (event) => event.preventDefault() },
+    choices.map(({ label }) => label),
+    h("div", { class: "buttons" }, h("button", { type: "button", click: refresh }, "Refresh"), csv),
+    filtered.box);
+  const show = (state) => {
+    for (const { label } of days) label.hidden = state.range !== "custom";
+    csv.hidden = Boolean(state.call);
+    for (const each of [...choices, filtered]) each.show(state);
+  };
+  return { form, show };
 }
 
-function choice(title, choices, chosen, choose) {
-  const select = h("select", {}, Object.entries(choices).map(([value, told]) => h("option", { value, selected: value === chosen }, told)));
-  select.addEventListener("change", () => choose(select.value));
-  return h("label", {}, title, select);
+function choice(title, choices, name, choose) {
+  const option = ([value, told]) => h("option", { value }, told);
+  const select = h("select", { change: () => choose(select.value) }, Object.entries(choices).map(option));
+  const show = ({ [name]: value }) => {
+    if (select.value === value) return;
+    if (![...select.options].some((each) => each.value === value)) select.append(option([value, value])); // a zone by another of its names
+    select.value = value;
+  };
+  return { label: h("label", {}, title, select), show };
 }
+
+/** A day. Each key that makes a whole date of it is a change: what is typed is taken by Enter, or when the field is left. */
+function day(title, name, current, choose) {
+  const input = h("input", { type: "date", required: true, min: DAYS.first, max: DAYS.last });
+  let typing = false;
+  const take = () => {
+    typing = false;
+    if (input.validity.valid) choose(input.value);
+    show(current());
+  };
+  const show = (state) => {
+    if (!typing && input.value !== state[name]) input.value = state[name];
+  };
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") take();
+    else typing = !opensPicker(event);
+  });
+  input.addEventListener("change", () => typing || take());
+  input.addEventListener("blur", () => typing && take());
+  return { label: h("label", {}, title, input), show };
+}
+
+const opensPicker = ({ key, altKey }) => key === " " || key === "F4" || (altKey && key === "ArrowDown");
 
 /** What is filtered for, each to take away; and a field for another. */
-function filters(state, go) {
-  const chips = Object.entries(state.filters).flatMap(([name, values]) => values.map((value) => h("li", {},
-    h("button", {
-      type: "button", class: "chip", "aria-label": `Remove the filter ${DIMENSIONS[name]}: ${value}`,
-      click: () => go(changed(state, { filters: { [name]: values.filter((each) => each !== value) } })),
-    }, `${DIMENSIONS[name]}: ${value}`, h("span", { "aria-hidden": "true" }, " ×")))));
+function filters(current, go) {
+  const list = h("ul", { class: "chips", "aria-label": "Filters" });
   const dimension = h("select", { "aria-label": "Filter by" }, Object.entries(DIMENSIONS).map(([value, told]) => h("option", { value }, told)));
-  const value = h("input", { type: "text", "aria-label": "Value of the filter", placeholder: "exact value", maxlength: 500 });
+  const input = h("input", { type: "text", "aria-label": "Value of the filter", placeholder: "exact value", maxlength: 500 });
+  const summary = h("summary", {}, "Add a filter");
+  const filter = (name, values) => go(changed(current(), { filters: { [name]: values } }));
   const add = (event) => {
     event.preventDefault();
-    if (value.value) go(changed(state, { filters: { [dimension.value]: [...new Set([...(state.filters[dimension.value] ?? []), value.value])] } }));
+    const [name, value] = [dimension.value, input.value];
+    if (!value) return;
+    input.value = "";
+    filter(name, [...new Set([...(current().filters[name] ?? []), value])]);
   };
-  value.addEventListener("keydown", (event) => event.key === "Enter" && add(event));
-  return h("div", { class: "filters" },
-    chips.length ? h("ul", { class: "chips", "aria-label": "Filters" }, chips) : null,
-    h("details", {}, h("summary", {}, "Add a filter"), h("div", { class: "add" }, dimension, value, h("button", { type: "button", click: add }, "Add"))));
-}
-
-function lastWeek() {
-  const text = (instant) => new Date(instant).toISOString().slice(0, 10);
-  return { from: text(Date.now() - 6 * 86_400_000), to: text(Date.now()) };
+  input.addEventListener("keydown", (event) => event.key === "Enter" && add(event));
+  const chip = (name, values, value) => h("li", {}, h("button", {
+    type: "button", class: "chip", "aria-label": `Remove the filter ${DIMENSIONS[name]}: ${value}`,
+    click: () => filter(name, values.filter((each) => each !== value)),
+  }, `${DIMENSIONS[name]}: ${value}`, h("span", { "aria-hidden": "true" }, " ×")));
+  const show = (state) => {
+    const focused = [...list.children].findIndex((each) => each.contains(document.activeElement));
+    list.replaceChildren(...Object.entries(state.filters).flatMap(([name, values]) => values.map((value) => chip(name, values, value))));
+    list.hidden = !list.children.length;
+    if (focused >= 0) (list.children[Math.min(focused, list.children.length - 1)]?.firstChild ?? summary).focus();
+  };
+  const box = h("div", { class: "filters" }, list,
+    h("details", {}, summary, h("div", { class: "add" }, dimension, input, h("button", { type: "button", click: add }, "Add"))));
+  return { box, show };
 }

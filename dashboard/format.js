@@ -61,6 +61,7 @@ export function grown(value) {
 
 const TIMES = {
   hour: { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" },
+  zoned: { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "shortOffset" },
   day: { month: "short", day: "numeric" },
   month: { month: "short", year: "numeric" },
   date: { dateStyle: "medium" },
@@ -71,6 +72,14 @@ const TIMES = {
 /** A time as clocks of `tz` show it. */
 export const time = (value, tz, kind) =>
   new Intl.DateTimeFormat(undefined, { ...TIMES[kind], timeZone: tz }).format(new Date(value));
+
+/** Times in their order, as an axis tells them: an hour that clocks show twice with what tells the two apart. */
+export function axisTimes(values, tz, kind) {
+  const told = values.map((value) => time(value, tz, kind));
+  const times = Object.create(null);
+  for (const each of told) times[each] = (times[each] ?? 0) + 1;
+  return told.map((each, number) => (times[each] > 1 ? time(values[number], tz, "zoned") : each));
+}
 
 /** How long ago, of so many seconds. */
 export function since(seconds) {

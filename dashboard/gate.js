@@ -5,7 +5,13 @@ import { h } from "./dom.js";
 
 const notice = (name, title, ...told) => h("section", { class: `notice ${name}` }, h("h2", {}, title), ...told);
 
-export const loading = () => h("p", { class: "loading" }, "Loading…");
+const SLOW = 15_000;
+
+export function loading() {
+  const line = h("p", { class: "loading" }, "Loading…");
+  setTimeout(() => line.append(" The API has not answered yet."), SLOW);
+  return line;
+}
 
 export const nothing = (filtered) => notice("empty", "No calls here",
   h("p", {}, filtered ? "No calls in this range pass the filters." : "No calls in this range that you may see. Choose a longer range; if none were ever counted, docs/capture.md says how usage gets here."));

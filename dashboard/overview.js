@@ -127,7 +127,7 @@ export function overTime(state, series, { names, rows }, display, go) {
 }
 
 function labels(series) {
-  return series.rows.map((row) => f.time(row.start, series.tz, series.granularity));
+  return f.axisTimes(series.rows.map((row) => row.start), series.tz, series.granularity);
 }
 
 /** What tokens were, apart. The rest of the prompt is what was not cached. */

@@ -12,6 +12,7 @@ import services
 from tests.dashboard.conftest import READY, Look, api, figures, shot
 from tests.dashboard.known import BUSY, HOSTILE, NAMES, READER
 from tests.support.principals import SIGN_IN, signed_in
+from tests.support.served import served
 
 KEY = "right+key/with=signs"
 DATA = "**/api/usage*"
@@ -54,10 +55,50 @@ async def test_a_key_is_typed_once_and_kept_in_the_session_only(look: Look) -> N
     assert await (await look(before=with_keys)).get_by_label("Key of the function app").is_visible()
 
 
+async def test_a_key_that_ends_in_the_middle_is_asked_for_once(look: Look) -> None:
+    """And nothing stays that could be taken for figures, whatever part of the page is told first."""
+    rotated: list[str] = []
+
+    async def before(page: Page) -> None:
+        async def guard(route: Route) -> None:
+            if (
+                not rotated
+                or (rotated == ["Refresh"] and "group_by=model" in route.request.url)
+                or "/api/dashboard" in route.request.url
+            ):
+                await route.continue_()
+            else:
+                await route.fulfill(status=401)
+
+        await page.route("**/api/**", guard)
+
+    page = await look("#tz=UTC", before=before)
+    for again in ("Refresh", "CSV"):
+        rotated.append(again)
+        await page.get_by_role("button", name=again, exact=True).click()
+        await page.get_by_role("heading", name="A key, please").wait_for()
+        await page.wait_for_selector(READY)
+        assert await page.locator("#key").count() == 1
+        assert await page.locator("main > *").count() == 1
+        rotated.clear()
+        await page.get_by_label("Key of the function app").fill(KEY)
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(f"{READY} .tiles")
+
+
 async def test_a_key_that_came_in_the_address_is_taken_out_of_it(look: Look) -> None:
     page = await look("?code=secret#range=24h")
     assert "secret" not in page.url
     assert "range=24h" in page.url
+
+
+@pytest.mark.parametrize("prefix", ["api", "usage/v2"])
+async def test_a_slash_at_the_end_of_the_path_leads_to_the_same_page(look: Look, url: str, prefix: str) -> None:
+    page = await look()
+    async with served(prefix) as address:
+        await page.goto(f"{address}/{prefix}/dashboard/?code=secret#range=24h&tz=UTC")
+        await page.wait_for_selector(f"{READY} .tiles")
+        assert page.url == f"{address}/{prefix}/dashboard#range=24h&tz=UTC"
 
 
 @pytest.fixture
@@ -145,6 +186,27 @@ async def test_no_answer_and_then_one(look: Look, status: int | None) -> None:
     await page.wait_for_selector(f"{READY} .tiles")
 
 
+async def test_an_api_that_never_answers(look: Look) -> None:
+    """Longer than Azure lets it take: it is said, and asked again when wanted."""
+    page = await look("#tz=UTC")
+    asked = asyncio.Event()
+
+    async def hang(route: Route) -> None:
+        asked.set()
+
+    await page.route(DATA, hang)
+    await page.get_by_role("button", name="Refresh").click()
+    await asked.wait()
+    await page.clock.run_for(20_000)
+    await page.get_by_text("has not answered yet").wait_for()
+    await page.clock.run_for(230_000)
+    await page.get_by_text("has not answered for 4 minutes").wait_for()
+    await page.wait_for_selector(READY)
+    await page.unroute(DATA)
+    await page.get_by_role("button", name="Try again").click()
+    await page.wait_for_selector(f"{READY} .tiles")
+
+
 async def test_it_says_that_it_is_loading_and_shows_the_last_view_that_was_asked_for(look: Look) -> None:
     page = await look("#range=24h&tz=UTC")
     go = asyncio.Event()
@@ -168,6 +230,13 @@ VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
     "phone": ("#by=app&tz=UTC", {"width": 375}),
     "call": (f"#call=call-3-0&app={BUSY}", {"width": 375, "color_scheme": "dark"}),
 }
+
+
+@pytest.mark.parametrize("width", [320, 360])
+async def test_a_long_filter_is_no_wider_than_a_phone(look: Look, width: int) -> None:
+    page = await look(f"#tz=UTC&app={READER}&model={'m' * 200}", width=width)
+    assert await page.locator(".chip").count() == 2
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -199,16 +268,45 @@ async def test_a_keyboard_is_enough(look: Look) -> None:
     await page.locator(".wide tbody tr").first.wait_for()
 
 
+COLOURS = """(() => {
+    const chart = Chart.getChart(document.querySelector(".wide canvas"));
+    const swatches = document.querySelectorAll(".wide .legend .swatch");
+    return [...swatches].map((swatch, number) => {
+        const bar = chart.getDatasetMeta(number).data.toSorted((a, b) => b.height - a.height)[0];
+        const at = bar.getCenterPoint(), ratio = chart.currentDevicePixelRatio;
+        const pixel = [...chart.ctx.getImageData(at.x * ratio, at.y * ratio, 1, 1).data];
+        return [bar.options.backgroundColor, getComputedStyle(swatch).backgroundColor, pixel];
+    });
+})()"""
+"""Of each series that of a bar, of its key in the legend, and of a pixel in the middle of its tallest bar."""
+
+
+async def same_colours(page: Page, media: str) -> None:
+    """Waits until each series is drawn in the colour of its key."""
+    for _ in range(100):
+        found = await page.evaluate(COLOURS)
+        if all(key == f"rgb({pixel[0]}, {pixel[1]}, {pixel[2]})" for _, key, pixel in found):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"on {media}: {found}")
+
+
 async def test_on_paper_it_is_light_without_controls(look: Look) -> None:
     page = await look(f"#by=app&app={BUSY}", color_scheme="dark")
     await page.emulate_media(media="print", color_scheme="light")
     assert not await page.locator("form.controls").is_visible()
     assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    painted = "Chart.getChart(document.querySelector('.wide canvas')).data.datasets[0].backgroundColor"
-    assert await page.evaluate(painted) == "#2f6fa7"
+    await same_colours(page, "print")
+    assert (await page.evaluate(COLOURS))[0] == ["#2f6fa7", "rgb(47, 111, 167)", [47, 111, 167, 255]]
     pdf = await page.pdf(path=Path(".screenshots") / "paper.pdf", format="A4")
     assert pdf.startswith(b"%PDF")
     await shot(page, "paper")
+    await page.emulate_media(media="screen", color_scheme="dark")
+    await same_colours(page, "screen, dark")
+    await page.emulate_media(media="screen", color_scheme="light")
+    await same_colours(page, "screen, light")
+    await page.emulate_media(media="print", color_scheme="dark")
+    await same_colours(page, "print, dark")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +324,7 @@ async def test_no_answer_is_larger_than_a_megabyte(look: Look, state: str) -> No
 
         await page.route("**/api/**", note)
 
-    await look(f"#by=app&measure=cost&{state}", before=before)
+    page = await look(f"#by=app&measure=cost&{state}", before=before)
+    await page.unroute_all(behavior="wait")  # what is told of the collector may still be on its way
     assert len(sizes) > 5
     assert max(sizes.values()) < 1_000_000, sizes

@@ -15,7 +15,7 @@ from playwright.async_api import Page, Route, expect
 import services
 from budgets.evaluate import evaluate
 from tests.dashboard.conftest import READY, Look, api, figures, put, shot
-from tests.dashboard.known import BUSY, HOSTILE, NAMES, NOW, QUIET
+from tests.dashboard.known import BUSY, HOSTILE, MODELS, NAMES, NOW, QUIET
 
 WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
 """The last seven days of Berlin."""
@@ -187,14 +187,42 @@ async def test_hours_days_and_months(look: Look, state: str, rows: int) -> None:
 
 async def test_the_csv_is_what_is_seen(look: Look, url: str) -> None:
     page = await look("#by=app&tz=Europe/Berlin")
-    async with page.expect_download() as download:
-        await page.get_by_role("button", name="CSV").click()
-    saved = (await (await download.value).path()).read_text("utf-8")
-    rows = list(csv.DictReader(io.StringIO(saved, newline=""), strict=True))
+    rows = await saved(page, "CSV")
     expected = (await api(url, f"usage?{WEEK}&granularity=day&group_by=app"))["rows"]
     assert [(row["start"], row["app"], row["cost"]) for row in rows] == [
         (row["start"], row["app"], row["cost"] or "") for row in expected
     ]
+
+
+async def test_the_csv_is_of_the_range_that_is_shown_however_late_it_is_taken(look: Look, url: str) -> None:
+    page = await look(f"#range=24h&tz=UTC&by=app&app={BUSY}")
+    calls = (await figures(page))["calls"]
+    await page.clock.set_fixed_time(NOW + timedelta(hours=5))
+    for name, column in (("CSV", "calls"), ("These calls as CSV", "request_id")):
+        rows = await saved(page, name)
+        assert sum(int(row[column]) if column == "calls" else 1 for row in rows) == int(calls)
+
+
+async def test_a_list_has_a_csv_with_all_groups_and_their_change(look: Look, url: str) -> None:
+    page = await look("#tz=Europe/Berlin")
+    for group in ("app", "model"):
+        rows = await saved(page, f"All {group}s as CSV")
+        expected = (await api(url, f"usage?{WEEK}&granularity=total&group_by={group}&compare=previous"))["rows"]
+        columns = ("cost", "total_tokens", "calls")
+        assert [[row[group], *(row[name] for name in columns)] for row in rows] == [
+            [row[group] or "", *(str(row[name] if row[name] is not None else "") for name in columns)]
+            for row in expected
+        ]
+        for of in ("previous", "change"):
+            assert [row[f"{of}_total_tokens"] for row in rows] == [str(row[of]["total_tokens"]) for row in expected]
+
+
+async def saved(page: Page, button: str) -> list[dict[str, str]]:
+    """The rows of the CSV that a button saves."""
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name=button, exact=True).click()
+    text = (await (await download.value).path()).read_text("utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
 async def test_hostile_names_are_text(look: Look) -> None:
@@ -311,6 +339,26 @@ async def test_an_app_has_its_own_budgets_and_alerts_and_those_of_everything(
     assert all("Budget chat: Support chat used" in text for text in told)
 
 
+async def test_a_cost_centre_has_the_budgets_and_alerts_of_its_apps_only(
+    look: Look, url: str, budgets: dict[str, Any]
+) -> None:
+    await asyncio.to_thread(put, f"{url}/api/apps/{BUSY}", {"display_name": NAMES[BUSY], "cost_center": "cc1"})
+    for state, expected in (
+        ("cost_center=cc1", ["unpriced", "chat", "all"]),
+        ("cost_center=4711", ["elsewhere", "unpriced", "all"]),
+        (f"cost_center=cc1&app={QUIET}", ["unpriced", "all"]),
+        (f"cost_center=cc1&model={MODELS[0]}", ["chat", "all"]),
+    ):
+        page = await look(f"#tz=UTC&{state}")
+        card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+        await card.locator("tbody tr").last.wait_for()
+        shown = [text.split("\n")[0] for text in await card.locator("tbody th").all_inner_texts()]
+        assert sorted(shown) == sorted(expected), state
+        told = await card.locator(".alerts li").all_inner_texts()
+        assert bool(told) == ("chat" in expected), state
+        assert all("Budget chat" in text for text in told)
+
+
 async def test_budgets_and_the_month_are_there_without_calls_too(look: Look, url: str, budgets: dict[str, Any]) -> None:
     page = await look("#range=custom&from=2020-01-01&to=2020-01-02&tz=Europe/Berlin")
     await page.get_by_text("No calls here").wait_for()
@@ -334,7 +382,7 @@ async def test_others_without_a_price_are_not_told_as_0(look: Look, url: str, ro
     page = await look(before=shorten)
     card = page.locator(".card", has=page.get_by_role("heading", name="Top models"))
     assert await card.locator("tbody tr").count() == rows
-    text = await card.locator("p").inner_text()
+    text = await card.locator("p.quiet").inner_text()
     assert re.match(told, text), text
     totals = (await api(url, f"usage?{WEEK}&granularity=total&group_by=none"))["totals"]
     assert f"{totals['unpriced_tokens']:,} tokens not priced" in text

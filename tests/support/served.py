@@ -15,14 +15,14 @@ from local.functions_host.retry import NO_RETRY
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[str]:
-    """Where all endpoints answer, on a free port. The settings are those that the app has first read."""
+async def served(prefix: str = "api") -> AsyncIterator[str]:
+    """Where all endpoints answer below a prefix, on a free port. The settings are those that the app has first read."""
     invoker = Invoker(Path.cwd())
     specs = [
         FunctionSpec(endpoint, _of(endpoint), "req", False, HttpTrigger(each.route, frozenset([method])), NO_RETRY)
         for endpoint, method, each in all_operations()
     ]
-    server = HttpServer(endpoints(specs, "api"), invoker, 0)
+    server = HttpServer(endpoints(specs, prefix), invoker, 0)
     await server.start(1)
     try:
         yield f"http://127.0.0.1:{server.port}"
