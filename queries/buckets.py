@@ -11,12 +11,15 @@ from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
 from typing import Final, Literal, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, reset_tzpath
 
 from models.errors import QueryError
 
 Granularity = Literal["hour", "day", "month", "total"]
 GRANULARITIES: Final[tuple[Granularity, ...]] = get_args(Granularity)
+
+# The rules of the package tzdata, which is locked, not of the machine's image: else a day's bill is another there.
+reset_tzpath(())
 
 UTC_ZONE: Final = ZoneInfo("UTC")
 HOUR: Final = timedelta(hours=1)

@@ -44,7 +44,7 @@ async def test_a_day_begins_when_the_api_says(look: Look) -> None:
     shown = await page.evaluate(HOURS_AT_NOON, [(zone, str(day)) for zone, day in asked])
     odd = {zone for (zone, day), told in zip(asked, shown, strict=True) if told != _noon(day, zone)}
     assert len(zones) - len(odd) > 400
-    assert not odd & {"America/Santiago", "America/Havana", "Atlantic/Azores", "Africa/Cairo"}  # change at midnight
+    assert not odd & {"America/Santiago", "Atlantic/Azores", "Africa/Cairo"}  # change at midnight
     asked = [(zone, day) for zone, day in asked if zone not in odd]
     told = await questions(page, [f"#range=custom&from={day}&to={day}&tz={quote(zone)}" for zone, day in asked])
     wrong = [
