@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from asker import asker_of
@@ -41,6 +41,8 @@ PROFILE_SECONDS: Final = 60
 CONCURRENCY: Final = 8
 TOO_SLOW: Final = "too_slow"
 """What is said of a budget that was not asked for, since the run had no time left."""
+GONE: Final = "calls_not_kept"
+"""What no later run can answer: of a period that ended it is not waited for."""
 MICROSECOND: Final = timedelta(microseconds=1)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 PLACES: Final = {"tokens": 0, "USD": 6}
@@ -158,17 +160,25 @@ async def _judge_one(
     at: datetime,
     report: EvaluateReport,
 ) -> None:
-    """Raise what is crossed, then note it."""
+    """Raise what is crossed, then note it. What waits for another run is a period that ended and could not be asked
+    for: the current one is due anyway."""
     current = period_at(at, budget.entry.period, budget.entry.zone)
+    is_settled = True
     for found in budget.due:
         used = measured.get(Wanted(found.budget, found.period), TOO_SLOW)
         report.periods += 1
         is_current = found.version == budget.version.version and found.period == current
         if isinstance(used, str):
-            budget.fault = used
             if is_current:
                 evaluation = Evaluation(budget.version.id, found.version, found.period, at, None, fault=used)
                 budget.evaluation = evaluation
+                budget.fault = used
+                continue
+            if used != GONE:
+                budget.fault, is_settled = used, False
+            is_over = used == GONE and budget.settled is not None and found.period.end <= budget.settled
+            first, outcome = _first_day(found), " is given up" if is_over else ""
+            log.warning("budget %s: its period from %s%s: %s", budget.version.id, first, outcome, used)
             continue
         projection = _projected(found, used, at, budget.state.profile if is_current else None)
         reached = crossed(found.budget, used)
@@ -186,7 +196,7 @@ async def _judge_one(
         state = replace(state, asked=at)
     if budget.evaluation is not None:
         state = replace(state, found=shown_evaluation(budget.evaluation, budget.entry))
-    if budget.fault is None:
+    if is_settled:
         state = replace(state, settled=budget.settled)
     await services.budget_notes.note(budget.version.id, state)
 
@@ -203,9 +213,8 @@ def _alert(
 ) -> Alert:
     """Only the highest threshold that was reached is sent, the others are noted, told in the log and listed."""
     budget, period = found.budget, found.period
-    first_day = period.start.astimezone(budget.zone).date()
     return Alert(
-        id=f"budget/{budget_id}/{found.version}/{first_day}/{threshold}",
+        id=f"budget/{budget_id}/{found.version}/{_first_day(found)}/{threshold}",
         kind="budget",
         raised=at,
         app=budget.app,
@@ -223,6 +232,10 @@ def _alert(
         webhook=budget.webhook if is_highest else None,
         format=budget.format,
     )
+
+
+def _first_day(found: Due) -> date:
+    return found.period.start.astimezone(found.budget.zone).date()
 
 
 async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime, clock: Clock) -> None:

@@ -1,11 +1,13 @@
 """Whatever fails, and however often and late the timer runs: every alert once."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from budgets import evaluate as evaluating
+from budgets.measure import measure
 from budgets.status import status
 from ledger.alerts import Alerts
 from ledger.budgets import BudgetNotes
@@ -33,6 +35,50 @@ async def test_one_faulty_budget_does_not_stop_the_others(azurite: Azurite, capl
         found = await state(services, "kolkata")
         assert (found["state"], found["fault"], found["actual"]) == ("unknown", "calls_not_kept", None)
         assert "budget broken cannot be read" in caplog.text
+
+
+async def test_a_period_whose_calls_are_not_kept_any_more_is_given_up(
+    azurite: Azurite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """January needs the calls of 31 December: from 5 February on nothing can answer for it."""
+    async with app(azurite, CALL_RETENTION_DAYS="35") as services:
+        await enter(services, "a", edited="2024-01-01", period="month", tz="Asia/Kolkata", thresholds=[50])
+        await used(services, 600, "2024-02-05T10:00")
+        for when in ("2024-02-04T12:00", "2024-02-06T12:00"):
+            assert (await run(services, when)).failed == 0
+        assert "given up" not in caplog.text
+        reports = [await run(services, f"2024-02-08T12:{minute}") for minute in ("00", "05")]
+        assert [(report.failed, report.periods) for report in reports] == [(0, 2), (0, 1)]
+        assert caplog.text.count("budget a: its period from 2024-01-01 is given up: calls_not_kept") == 1
+        assert await raised(services) == ["a/1/2024-02-01/50"]
+
+
+async def test_what_this_period_cannot_be_asked_settles_those_before_it(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what a period that ended cannot be asked now it is asked again, and told in the log."""
+    async with app(azurite, QUERY_MAX_CALLS="100") as services:
+        await enter(services, "a", edited=f"{DAY}T08:00", tz="Asia/Kolkata", thresholds=[50])
+        await used(services, 600, f"{DAY}T10:00")
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluating, "measure", _only_this_day)
+            assert (await run(services, "2024-03-02T12:00")).failed == 1
+        assert "budget a: its period from 2024-02-29: too_slow" in caplog.text
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluating, "measure", _only_other_days)
+            assert (await run(services, "2024-03-02T12:05")).failed == 1
+        assert await raised(services) == [f"a/1/{DAY}/50"]
+        assert (await run(services, "2024-03-02T12:10")).periods == 2
+
+
+async def _only_this_day(asker: Any, wanted: Any, now: datetime, *clocks: Any) -> Any:
+    last = max(wanted, key=lambda each: each.period.end)
+    return await measure(asker, {last: wanted[last]}, now, *clocks)
+
+
+async def _only_other_days(asker: Any, wanted: Any, now: datetime, *clocks: Any) -> Any:
+    last = max(wanted, key=lambda each: each.period.end)
+    return await measure(asker, {each: asked for each, asked in wanted.items() if each != last}, now, *clocks)
 
 
 async def test_where_a_shared_read_is_too_much_each_budget_is_asked_for_alone(azurite: Azurite) -> None:
