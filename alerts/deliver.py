@@ -33,7 +33,7 @@ from services import now as wall_clock
 log = logging.getLogger("usage_collector.alerts")
 
 MAX_DUE: Final = 10_000
-"""Alerts of one run; those that are left are due in the next, a minute later."""
+"""Alerts of one run, those that wait longest; those that are left are due in the next, a minute later."""
 AT_ONCE: Final = 16
 OF_ONE: Final = 4
 """At once, to one receiver."""
@@ -44,6 +44,9 @@ LEASE: Final = timedelta(minutes=2)
 MAX_ATTEMPTS: Final = 12
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=6)
+OUT_OF_THE_WAY: Final = timedelta(hours=1)
+"""Where more are due than one run reads, those that wait for a receiver come back within that, at random: else they
+were the first in every run, and others had no turn."""
 NO_RECEIVER: Final = "no receiver any more"
 """Of an alert whose budget was deleted, or whose webhook was taken away, before it was sent."""
 HELD_UP: Final = "waits, since its receiver did not answer another"
@@ -79,12 +82,14 @@ async def deliver(
         is_held_up = webhook in hung
         report.held_up += is_held_up
         if is_held_up and due.told:
+            if is_more:
+                await services.alerts.put_off(due, now() + _held_up_for(is_more), HELD_UP)
             return
         claimed = await services.alerts.claim(due, now(), now() + LEASE)
         if claimed is None:
             return
         if is_held_up:
-            await _put_off(services, claimed, now)
+            await _put_off(services, claimed, now() + _held_up_for(is_more))
         elif not await _deliver(services, claimed, now, report) and webhook is not None:
             hung.add(webhook)
 
@@ -98,7 +103,9 @@ async def deliver(
         await each(waiting[:1], in_turn, 1)
         await each(waiting[1:], in_turn, OF_ONE)
 
-    queues = await _queues(services, await services.alerts.due(now(), MAX_DUE))
+    found = await services.alerts.due(now(), MAX_DUE)
+    is_more = len(found) == MAX_DUE
+    queues = await _queues(services, found)
     await each(queues, serve, len(queues))
     if any(asdict(report).values()):
         log.info("%s", json.dumps({"event": "deliver_alerts", "invocation_id": invocation_id, **asdict(report)}))
@@ -144,11 +151,16 @@ async def _queues(services: Services, due: Sequence[Due]) -> Sequence[tuple[str 
     return random.sample(list(queues.items()), len(queues))
 
 
-async def _put_off(services: Services, claimed: Stored, now: Callable[[], datetime]) -> None:
-    """Told, and due again soon, as if no attempt had been begun: none was."""
+def _held_up_for(is_more: bool) -> timedelta:
+    """`is_more`: than one run reads."""
+    return max(random.random() * OUT_OF_THE_WAY, FIRST_WAIT) if is_more else FIRST_WAIT  # noqa: S311  # no secret
+
+
+async def _put_off(services: Services, claimed: Stored, until: datetime) -> None:
+    """Told, and due again at `until`, as if no attempt had been begun: none was."""
     _tell(services, claimed.alert)
     attempts = claimed.delivery.attempts - 1
-    waits = replace(claimed.delivery, attempts=attempts, answer=HELD_UP, next_attempt=now() + FIRST_WAIT, told=True)
+    waits = replace(claimed.delivery, attempts=attempts, answer=HELD_UP, next_attempt=until, told=True)
     await services.alerts.finish(claimed, waits if attempts else replace(waits, last_attempt=None))
 
 

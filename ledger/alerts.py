@@ -147,15 +147,19 @@ class Alerts:
     async def claim(self, due: Due, now: datetime, until: datetime) -> Stored | None:
         """Begin an attempt: nobody else does until `until`, when it is due again unless it is finished by then. None if
         somebody else was faster, or the answer to our own write was lost."""
-        row = await self._get(due.row)
-        if row is None:
+        stored = await self._still(due)
+        if stored is None:
             return None
-        stored = _stored(row)
-        before = stored.delivery
-        if before.next_attempt is None or due_key(before.next_attempt, stored.alert.digest) != due.key:
-            return None  # it changed since `due` was read
-        delivery = replace(before, attempts=before.attempts + 1, last_attempt=now, next_attempt=until)
+        attempts = stored.delivery.attempts + 1
+        delivery = replace(stored.delivery, attempts=attempts, last_attempt=now, next_attempt=until)
         return await self._change(stored, stored.alert, delivery)
+
+    async def put_off(self, due: Due, until: datetime, answer: str) -> Stored | None:
+        """Due again at `until`, without an attempt; `answer` says why. None as of `claim`."""
+        stored = await self._still(due)
+        if stored is None:
+            return None
+        return await self._change(stored, stored.alert, replace(stored.delivery, next_attempt=until, answer=answer))
 
     async def finish(self, claimed: Stored, delivery: Delivery) -> Stored | None:
         """Note how an attempt ended; it is due again at `next_attempt`, if there is one. None if the claim was lost
@@ -211,6 +215,15 @@ class Alerts:
         except (RowChanged, RowExists):
             return None
         return Stored(alert, delivery, etags[0])
+
+    async def _still(self, due: Due) -> Stored | None:
+        """None if it changed since `due` was read."""
+        row = await self._get(due.row)
+        if row is None:
+            return None
+        stored = _stored(row)
+        at = stored.delivery.next_attempt
+        return stored if at is not None and due_key(at, stored.alert.digest) == due.key else None
 
     async def _mark(self, digest: str) -> Row | None:
         return await self._get(mark_key(digest))

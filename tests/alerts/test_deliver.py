@@ -244,6 +244,54 @@ async def test_receivers_that_hang_cost_the_others_nothing_but_a_slot(
         assert len(told(caplog, "alert")) == 61
 
 
+async def test_more_than_a_run_reads_wait_for_one_that_hangs_and_each_other_has_its_turn(
+    make: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They move out of the way: what is raised after them is sent and told all the same."""
+    monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(alerts.deliver, "MAX_DUE", 10)
+    services = await make(ALERT_WEBHOOK=receiver.url)
+    receiver.hangs()
+    for number in range(25):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url))
+    async with receiving() as good:
+        for minute in range(2, 13):
+            if minute == 8:
+                await raise_to(services, 8 * 60, good.url)
+            await run(services, NOON + timedelta(minutes=minute, seconds=5))
+        assert len(good.got) == 1
+    assert len(receiver.got) <= 11
+    assert len(told(caplog, "alert")) == 26
+    held_up = [stored.delivery for stored in (await services.alerts.page(EVER, 99)).alerts]
+    assert {each.last_attempt for each in held_up if not each.attempts} == {None}
+    receiver.says(200)
+    for hours in range(1, 4):
+        for _ in range(3):
+            await run(services, NOON + hours * LATER)
+    assert {stored.delivery.state for stored in (await services.alerts.page(EVER, 99)).alerts} == {"delivered"}
+    assert len(told(caplog, "alert")) == 26
+
+
+async def test_one_that_moves_out_of_the_way_keeps_what_is_known_of_its_attempts(
+    make: Build, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts.send, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(alerts.deliver, "MAX_DUE", 2)
+    services = await make(ALERT_WEBHOOK=receiver.url)
+    receiver.says(500)
+    for number in range(2):
+        await services.alerts.raise_once(alert(number, webhook=receiver.url))
+    assert await run(services, NOON + timedelta(minutes=1)) == DeliverReport(again=2)
+    receiver.hangs()
+    later = NOON + LATER
+    assert await run(services, later) == DeliverReport(again=1, held_up=1)
+    deliveries = [stored.delivery for stored in (await services.alerts.page(EVER, 9)).alerts]
+    assert sorted(
+        (each.attempts, each.last_attempt, each.next_attempt is not None and each.next_attempt > later)
+        for each in deliveries
+    ) == [(1, NOON + timedelta(minutes=1), True), (2, later, True)]
+
+
 async def test_one_receiver_is_sent_a_few_at_once_and_the_first_alone(make: Build, receiver: Receiver) -> None:
     services = await make(ALERT_WEBHOOK=receiver.url)
     open_now: list[int] = []
