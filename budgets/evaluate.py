@@ -15,10 +15,19 @@ from typing import Any, Final
 
 from asker import asker_of
 from budgets.entry import BudgetEntry, stored_budget
-from budgets.measure import Clock, Wanted, apps_of, history, measure
+from budgets.measure import Clock, Wanted, apps_covered, history, measure
 from budgets.periods import Due, due, needs_history, period_at
 from budgets.projection import Projection, profile, project
-from budgets.verdict import Evaluation, Used, crossed, folded, noted_for_apps, shown_evaluation, state_of
+from budgets.verdict import (
+    Evaluation,
+    Used,
+    crossed,
+    folded,
+    noted_for_apps,
+    noted_unread,
+    shown_evaluation,
+    state_of,
+)
 from ledger.budgets import BudgetState
 from ledger.store import StoreBusy
 from ledger.versions import Version
@@ -83,26 +92,30 @@ async def evaluate(
     started, at = time.monotonic(), now()
     await services.schema.begin(at)
     report = EvaluateReport()
-    budgets = await _planned(services, at)
-    asker = await asker_of(services, "budgets") if budgets else None
+    budgets, unreadable = await _planned(services, at)
+    asker = await asker_of(services, "budgets") if budgets or unreadable else None
     if asker is not None:
         await _judge(services, asker, budgets, at, report)
-    await _note_apps(services, asker, budgets, at)
-    report.budgets, report.failed = len(budgets), sum(each.fault is not None for each in budgets)
+    await _note_apps(services, asker, budgets, unreadable, at)
+    report.budgets = len(budgets) + len(unreadable)
+    report.failed = sum(each.fault is not None for each in budgets) + len(unreadable)
     report.milliseconds = round((time.monotonic() - started) * 1000)
     states: Counter[str] = Counter(
         state_of(each.entry, each.evaluation.used if each.evaluation else None) for each in budgets
     )
+    states["unknown"] += len(unreadable)
     services.telemetry.budgets(states, time.monotonic() - started)
     log.info("%s", json.dumps({"event": "budgets", "invocation_id": invocation_id, **asdict(report)}))
     return report
 
 
-async def _planned(services: Services, at: datetime) -> list[_Budget]:
-    """The budgets there are, with the periods to be evaluated."""
+async def _planned(services: Services, at: datetime) -> tuple[list[_Budget], list[Version]]:
+    """The budgets there are, with the periods to be evaluated; and those that nobody can read, as of a later version of
+    this app."""
     versions = await services.budgets.all()
     states = await services.budget_notes.states()
     found: list[_Budget] = []
+    unreadable: list[Version] = []
     for version in versions:
         entry = None
         try:
@@ -117,11 +130,12 @@ async def _planned(services: Services, at: datetime) -> list[_Budget]:
             raise
         except Exception:
             log.exception("budget %s cannot be read", version.id)
+            unreadable.append(version)
             continue
         found.append(budget)
     there = {version.id for version in versions if version.document}
     await services.budget_notes.forget(states.keys() - there)
-    return found
+    return found, unreadable
 
 
 async def _judge(
@@ -265,16 +279,20 @@ async def _renew_profiles(asker: Asker, budgets: Sequence[_Budget], at: datetime
             budget.state = replace(budget.state, profile=None, profiled=None)
 
 
-async def _note_apps(services: Services, asker: Asker | None, budgets: Sequence[_Budget], at: datetime) -> None:
+async def _note_apps(
+    services: Services, asker: Asker | None, budgets: Sequence[_Budget], unreadable: Sequence[Version], at: datetime
+) -> None:
     everything: list[Mapping[str, Any]] = []
     apps: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for budget in budgets:
-        if budget.evaluation is None or asker is None:
-            continue
-        note = noted_for_apps(budget.evaluation, budget.entry)
-        if budget.entry.covers_everything:
+    notes = [
+        (noted_for_apps(budget.evaluation, budget.entry), budget.entry.app, budget.entry.cost_center)
+        for budget in budgets
+        if budget.evaluation is not None
+    ]
+    for note, app, center in [*notes, *map(noted_unread, unreadable)]:
+        if app is None and center is None:
             everything.append(note)
-            continue
-        for app in apps_of(budget.entry, asker.names):
-            apps[app].append(note)
+        elif asker is not None:
+            for name in apps_covered(app, center, asker.names):
+                apps[name].append(note)
     await services.budget_notes.note_status(folded(everything), {app: folded(notes) for app, notes in apps.items()}, at)

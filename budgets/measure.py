@@ -115,9 +115,12 @@ def _question(budgets: Sequence[BudgetEntry], period: Period, names: Names) -> U
 
 def apps_of(budget: BudgetEntry, names: Names) -> list[str]:
     """The apps of a budget that is not of everything."""
-    if budget.app is not None:
-        return [budget.app]
-    return [app for app, center in names.cost_centers.items() if center == budget.cost_center]
+    return apps_covered(budget.app, budget.cost_center, names)
+
+
+def apps_covered(app: str | None, cost_center: str | None, names: Names) -> list[str]:
+    """One app, or those of a cost centre."""
+    return [app] if app is not None else [name for name, center in names.cost_centers.items() if center == cost_center]
 
 
 class _Takers:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from budgets.entry import BudgetEntry
 from budgets.periods import Period
 from budgets.projection import Method
+from ledger.versions import Version
 from models.event import parse_rfc3339
 from prices.price import decimal_text
 
@@ -93,10 +94,9 @@ def shown_evaluation(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
 def noted_for_apps(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
     """What the status of an app tells of a budget that covers it."""
     shown = shown_evaluation(found, budget)
-    covers = "app" if budget.app is not None else "cost_center" if budget.cost_center is not None else "everything"
     return {
         "id": found.budget_id,
-        "covers": covers,
+        "covers": _covers(budget.app, budget.cost_center),
         "model": budget.model,
         "unit": budget.unit,
         "limit": decimal_text(budget.limit),
@@ -104,11 +104,25 @@ def noted_for_apps(found: Evaluation, budget: BudgetEntry) -> dict[str, Any]:
     }
 
 
+def noted_unread(version: Version) -> tuple[dict[str, Any], str | None, str | None]:
+    """The same of one that nobody can read, with the app and the cost centre that it covers: everything, where that is
+    not told either."""
+    values = (version.document.get(name) for name in ("app", "cost_center", "model"))
+    app, center, model = (value if isinstance(value, str) else None for value in values)
+    figures = dict.fromkeys(("unit", "limit", "actual", "percent", "period_start", "period_end"))
+    known = {"id": version.id, "covers": _covers(app, center), "model": model, "version": version.version}
+    return {**known, "state": "unknown", **figures}, app, center
+
+
+def _covers(app: str | None, cost_center: str | None) -> str:
+    return "app" if app is not None else "cost_center" if cost_center is not None else "everything"
+
+
 def folded(notes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The few that are kept for an app, which say what all would, now and later: those that decide; of them those that
     are exceeded, then what is not known; of the exceeded the longest lasting, of the others those that end first."""
     ordered = sorted(notes, key=lambda each: (-(each["percent"] or 0), each["id"]))
-    ordered.sort(key=lambda each: each["period_end"])
+    ordered.sort(key=lambda each: each["period_end"] or "")
     exceeded = [each for each in reversed(ordered) if each["state"] == "exceeded"]
     others = [each for each in ordered if each["state"] != "exceeded"]
     others.sort(key=lambda each: each["state"] == "within")
@@ -117,9 +131,9 @@ def folded(notes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def status_of(notes: Sequence[Mapping[str, Any]], now: datetime) -> tuple[str, str | None]:
     """Of an app: whether it is within all budgets that cover it, and until when it is not. A budget of one model does
-    not decide about the app, and one whose period ended since it was looked at is not known."""
+    not decide about the app; one whose period ended since it was looked at, or that nobody can read, is not known."""
     deciding = [note for note in notes if note["model"] is None]
-    lasting = [note for note in deciding if now < parse_rfc3339(note["period_end"])]
+    lasting = [note for note in deciding if note["period_end"] and now < parse_rfc3339(note["period_end"])]
     exceeded = [note["period_end"] for note in lasting if note["state"] == "exceeded"]
     if exceeded:
         return "exceeded", max(exceeded)

@@ -67,19 +67,20 @@ class OneBudget(ListedBudget):
 
 
 class CoveringBudget(Answer):
-    """A budget that covers an app; with a `model`, it does not decide."""
+    """A budget that covers an app; with a `model`, it does not decide. One that nobody can read, as of a later version
+    of this app, is `unknown` and has no figures."""
 
     id: str
     covers: Literal["app", "cost_center", "everything"]
     model: str | None
-    unit: Unit
-    limit: Amount
+    unit: Unit | None
+    limit: Amount | None
     version: int
     state: State
     actual: Amount | None
     percent: float | None
-    period_start: datetime
-    period_end: datetime
+    period_start: datetime | None
+    period_end: datetime | None
 
 
 class BudgetStatusAnswer(Answer):

@@ -1,7 +1,11 @@
 """Whether an app is within its budgets."""
 
+import json
+from typing import Any
+
 import pytest
 
+from api.openapi.budget_shapes import BudgetStatusAnswer
 from budgets.status import status
 from ledger.budgets import BudgetNotes
 from local.azurite import Azurite
@@ -51,6 +55,45 @@ async def test_what_a_caller_may_not_see_decides_all_the_same(azurite: Azurite, 
         assert (limited["state"], limited["until"]) == ("exceeded", "2024-03-01T00:00:00Z")
         assert [each["id"] for each in limited["budgets"]] == ["own"]
         assert {**limited, "budgets": whole["budgets"]} == whole
+
+
+LATER_VERSION = {"period": "week", "unit": "tokens", "limit": "10", "thresholds": [50]}
+"""Of a budget, as a later version of this app may have written it."""
+
+
+@pytest.mark.parametrize(
+    ("of", "states"),
+    [
+        ({"app": "search"}, ("unknown", "within", "exceeded")),
+        ({"cost_center": "4711"}, ("unknown", "within", "exceeded")),
+        ({"apps": ["search"]}, ("unknown", "unknown", "exceeded")),  # nobody can tell whom it covers
+        ({"app": "search", "model": "m"}, ("within", "within", "exceeded")),
+    ],
+)
+async def test_a_budget_that_cannot_be_read_is_not_known(
+    azurite: Azurite, of: dict[str, Any], states: tuple[str, ...]
+) -> None:
+    async with app(azurite) as services:
+        await services.apps.put("search", AppEntry(cost_center="4711").columns(), None)
+        for name in ("search", "shop", "spent"):
+            await enter(services, f"good-{name}", app=name, limit=500)
+        await services.budgets.edit("bad", lambda _: {**LATER_VERSION, **of}, at("2024-02-28"))
+        await used(services, 600, f"{DAY}T10:00", app_id="spent")
+        report = await run(services, f"{DAY}T12:00")
+        assert (report.budgets, report.failed) == (4, 1)
+        found = [await status(services, name, True, at(f"{DAY}T12:01")) for name in ("search", "shop", "spent")]
+        assert tuple(each["state"] for each in found) == states
+        [bad] = [each for each in found[0]["budgets"] if each["id"] == "bad"]
+        assert (bad["state"], bad["version"], bad["limit"], bad["period_end"]) == ("unknown", 1, None, None)
+        BudgetStatusAnswer.model_validate_json(json.dumps(found[0]))
+
+
+async def test_a_budget_that_cannot_be_read_is_all_there_is(azurite: Azurite) -> None:
+    async with app(azurite) as services:
+        await services.budgets.edit("bad", lambda _: {**LATER_VERSION, "app": "search"}, at("2024-02-28"))
+        await run(services, f"{DAY}T12:00")
+        states = [(await status(services, name, True, at(f"{DAY}T12:01")))["state"] for name in ("search", "shop")]
+        assert states == ["unknown", "no_budget"]
 
 
 async def test_a_budget_of_everything_covers_apps_that_the_timer_never_saw(azurite: Azurite) -> None:
