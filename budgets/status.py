@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from budgets.verdict import status_of
+from budgets.verdict import folded, status_of
 from ledger.budgets import Noted
 from memo import Memo
 from services import Services
@@ -30,7 +30,7 @@ async def status(services: Services, app: str, sees_all: bool, now: datetime) ->
         "until": until,
         "as_of": None if as_of is None else as_of.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "age_seconds": None if as_of is None else max(round((now - as_of).total_seconds()), 0),
-        "budgets": [note for note in notes if sees_all or note["covers"] == "app"],
+        "budgets": folded(note for note in notes if sees_all or note["covers"] == "app"),
     }
 
 

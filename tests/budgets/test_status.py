@@ -57,6 +57,19 @@ async def test_what_a_caller_may_not_see_decides_all_the_same(azurite: Azurite, 
         assert {**limited, "budgets": whole["budgets"]} == whole
 
 
+async def test_at_most_sixteen_are_shown_those_that_decide_first(azurite: Azurite) -> None:
+    async with app(azurite) as services:
+        for number in range(18):
+            await enter(services, f"all-{number}", limit=500 if number == 17 else 1000)
+            await enter(services, f"own-{number}", app="search")
+        await used(services, 600, f"{DAY}T10:00")
+        await run(services, f"{DAY}T12:00")
+        found, limited = [await status(services, "search", sees, at(f"{DAY}T12:01")) for sees in (True, False)]
+        assert (found["state"], found["budgets"][0]["id"], len(found["budgets"])) == ("exceeded", "all-17", 16)
+        assert {each["covers"] for each in limited["budgets"]} == {"app"}
+        assert len(limited["budgets"]) == 16
+
+
 LATER_VERSION = {"period": "week", "unit": "tokens", "limit": "10", "thresholds": [50]}
 """Of a budget, as a later version of this app may have written it."""
 
