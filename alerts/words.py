@@ -9,6 +9,9 @@ from models.alert import Alert
 MAX_NAME_LENGTH: Final = 120
 """Of a name in words; the JSON has the whole."""
 
+DIGITS: Final = 6
+"""Of what is below a dollar, from the first that is not 0: a small budget is not one of 0.00."""
+
 
 def shown(alert: Alert) -> dict[str, Any]:
     """All of an alert but where it is sent. Amounts are texts, in `unit`."""
@@ -83,7 +86,11 @@ def told(amount: Decimal | None, unit: str) -> str:
     """An amount for people."""
     if amount is None:
         return "an unknown amount"
-    return f"{round(amount):,} tokens" if unit == "tokens" else f"{amount:,.2f} {line(unit)}"
+    if unit == "tokens":
+        return f"{round(amount):,} tokens"
+    is_small = 0 < abs(amount) < 1
+    dollars, _, cents = f"{amount:,.{DIGITS - 1 - amount.adjusted() if is_small else 2}f}".partition(".")
+    return f"{dollars}.{cents.rstrip('0'):0<2} {line(unit)}"
 
 
 def line(name: str) -> str:

@@ -42,6 +42,23 @@ ANOMALY = Alert(
 )
 
 
+@pytest.mark.parametrize(
+    ("actual", "limit", "said"),
+    [
+        ("812.345678", "1000", "used 812.35 USD of 1,000.00 USD"),
+        ("0.5", "1", "used 0.50 USD of 1.00 USD"),
+        ("0.004123", "0.005", "used 0.004123 USD of 0.005 USD"),
+        ("0.0000000123", "0.000001", "used 0.0000000123 USD of 0.000001 USD"),
+        ("0.00000001234567", "0.000001", "used 0.0000000123457 USD of 0.000001 USD"),
+        ("0", "0.01", "used 0.00 USD of 0.01 USD"),
+        ("0.0099", "1.5", "used 0.0099 USD of 1.50 USD"),
+    ],
+)
+def test_small_amounts_are_told_from_nothing_and_from_their_limit(actual: str, limit: str, said: str) -> None:
+    found = replace(BUDGET, actual=Decimal(actual), limit=Decimal(limit))
+    assert said in summary(found)
+
+
 def body(alert: Alert, form: Format) -> Any:
     return json.loads(payload(alert, form, "https://usage.example.com/api/alerts").body)
 
