@@ -88,20 +88,25 @@ async def _put(request: Request, name: str) -> Response:
     found = services.get()
     entry = read_budget(json_body(request.body, "a budget"), found.settings.alert_webhook_allow_private)
     document = entry.model_dump(mode="json")
-    existing = {version.id: version for version in await found.budgets.all()}
+    existing = {version.id for version in await found.budgets.all()}
     if name not in existing and len(existing) >= MAX_BUDGETS:
         message = f"there are {MAX_BUDGETS} budgets, which is the most; ids of deleted ones count too: use one again"
         raise QueryError("too_many_budgets", message, None, 409)
 
+    made_anew = 0  # the version that it gets if there is none and nobody is faster
+
     def change(before: Version | None) -> Document:
+        nonlocal made_anew
         there = before if before is not None and before.document else None
+        if there is None:
+            made_anew = before.version + 1 if before else 1
         if there is None or there.document != document:
             refuse_changed(request.headers, version_etag(there), "budget")
         return document
 
     warnings = await unseen(entry, services.now())
     made = await found.budgets.edit(name, change, services.now())
-    is_new = name not in existing or not existing[name].document
+    is_new = made.version == made_anew
     return version_answer(made, _shown(made, request) | {"warnings": warnings}, 201 if is_new else 200)
 
 

@@ -8,11 +8,15 @@ import pytest
 import budgets.status
 import services
 from budgets.evaluate import evaluate
+from ledger.versions import Versions
 from models.registry import Alias, AppEntry
 from tests.api.asked import Reply, ask, ask_one
 from tests.api.conftest import Configure
 from tests.queries.filled import fill
 from tests.support.events import usage_event
+from tests.support.faulty import FaultyStore, never
+from tests.support.faulty import at as fault_at
+from tests.support.ledger import no_wait
 from tests.support.principals import SIGN_IN, signed_in
 
 GOOD: dict[str, Any] = {"app": "search", "period": "month", "unit": "USD", "limit": "2500.50"}
@@ -211,6 +215,39 @@ async def test_a_name_that_nobody_has_seen_is_taken_with_a_warning(configure: Co
     assert await warned(cost_center="nobody's") == [("never_seen", "cost_center", False)]
     assert "warnings" not in (await budget("a")).json
     assert "warnings" not in (await budget("a", "DELETE")).json
+
+
+async def test_who_makes_a_budget_is_told_so_whoever_else_edits_it_meanwhile(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there when it is written counts, not what was there when the request came."""
+    found = await configure()
+    whole = found.budgets.all
+    await budget("a", "PUT", GOOD)
+
+    async def then_deleted() -> Any:
+        listed = await whole()
+        await budget("a", "DELETE")
+        return listed
+
+    async def then_entered() -> Any:
+        listed = await whole()
+        await found.budgets.edit("a", lambda _: {**SHOWN, "limit": "7"}, services.now())
+        return listed
+
+    for meanwhile, status in ((then_deleted, 201), (then_entered, 200)):
+        with monkeypatch.context() as patch:
+            patch.setattr(found.budgets, "all", meanwhile)
+            assert (await budget("a", "PUT", GOOD)).status == status
+        await budget("a", "DELETE")
+
+
+async def test_who_makes_a_budget_is_told_so_if_the_answer_of_the_tables_was_lost(configure: Configure) -> None:
+    found = await configure()
+    store = found.budgets._store
+    found.budgets = Versions(FaultyStore(store, never, fault_at(3)), "budgets", no_wait)
+    made = await budget("a", "PUT", GOOD)
+    assert (made.status, made.json["version"]) == (201, 1)
 
 
 class TestPages:
