@@ -84,7 +84,17 @@ def test_what_stops_is_told_hub_by_hub() -> None:
     assert ALERTS["a-part-does-not-answer"].count("by part\n") == ALERTS["nothing-is-sent"].count("by hub\n") == 1
     behind = ALERTS["a-partition-is-not-counted"]
     assert "ever_counted == 0" in behind, "the lag's duration is not there where nothing was ever counted"
-    assert '"usage_collector.up"' in ALERTS["nobody-looks"], "is recorded whatever answers"
+
+
+def test_however_often_anybody_looked_a_rule_tells_that_the_tables_do_not_answer() -> None:
+    """From no look to one a minute: a part that never answered is told, or that too little is known."""
+    (least,) = re.findall(r"points >= (\d+) and answered == 0", ALERTS["a-part-does-not-answer"])
+    (too_few,) = re.findall(r"looks < (\d+)", ALERTS["nobody-looks"])
+    assert least == too_few
+    assert int(least) < 10, "a point a minute, and the last of them are still on their way"
+    for name in ("a-part-does-not-answer", "nobody-looks"):
+        assert '"usage_collector.up"' in ALERTS[name], "is recorded whatever answers"
+    assert '== "tables"' in ALERTS["nobody-looks"], "else each part of a look is a look"
 
 
 @pytest.mark.parametrize("expression", PROMQL)
