@@ -106,7 +106,7 @@ async def test_the_timer_that_looks_tells_each_minute_that_the_tables_do_not_ans
 
 
 def test_a_look_ends_before_the_next_one_is_due() -> None:
-    assert 2 * backlog.SECONDS < 60 / 2
+    assert 3 * backlog.SECONDS < 60 / 2
 
 
 def test_the_longest_answer_is_before_azures_front_end_gives_up() -> None:

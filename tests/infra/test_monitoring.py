@@ -13,6 +13,7 @@ from api.metrics import SERIES
 from telemetry.instruments import METRICS
 from tests.infra.bicep import INFRA, MAIN, ROOT, properties, text, variable, walk
 from tests.infra.queries import fenced, grafana_expressions, kusto_faults, workbook_queries
+from tests.ledger.test_traffic import ENOUGH
 
 MONITORING = INFRA / "app/monitoring.bicep"
 ALERTS = {path.stem: path.read_text() for path in sorted((INFRA / "alerts").glob("*.kql"))}
@@ -84,6 +85,13 @@ def test_what_stops_is_told_hub_by_hub() -> None:
     assert ALERTS["a-part-does-not-answer"].count("by part\n") == ALERTS["nothing-is-sent"].count("by hub\n") == 1
     behind = ALERTS["a-partition-is-not-counted"]
     assert "ever_counted == 0" in behind, "the lag's duration is not there where nothing was ever counted"
+
+
+def test_what_is_silent_too_long_is_the_same_to_both_and_ends_when_an_event_comes() -> None:
+    """The number goes on from one month and one hour to the next, so that neither rule ends for itself."""
+    (rule,) = [rule for group in RULES["groups"] for rule in group["rules"] if "NothingIsSent" in rule["alert"]]
+    assert rule["expr"] == f"min_over_time(usage_collector_overdue_events[15m]) >= {ENOUGH}"
+    assert ALERTS["nothing-is-sent"].endswith(f"summarize overdue = min(value) by hub\n| where overdue >= {ENOUGH}\n")
 
 
 def test_however_often_anybody_looked_a_rule_tells_that_the_tables_do_not_answer() -> None:
