@@ -108,7 +108,7 @@ def call_row_key(call: Call) -> str:
     return f"c|{hour_of(call.timestamp)[:8]}|{escape_key(call.request_id)}"
 
 
-@lru_cache(maxsize=16 * 1024)
+@lru_cache(maxsize=2048)
 def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     """The hour's, the day's and the month's row that a cell's calls are summed in."""
     digest = hashlib.sha256(json.dumps([["model", cell.model], *cell.dimensions]).encode()).hexdigest()[:32]
