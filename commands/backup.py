@@ -103,8 +103,8 @@ class Backup:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While this process writes the export: two would spoil its list of files. Raises ValueError if another one does,
-        or the folder holds something else."""
+        """While this process writes the export: two would spoil its list of files. Raises ValueError if another one
+        does, or the folder holds something else."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / FILES).exists() and any(path.name not in OWN for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} is not empty: expected a new folder, or an export that was not finished")

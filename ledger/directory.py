@@ -55,7 +55,7 @@ class Directory:
         new: dict[tuple[str, str], Entity] = {}
         purged = max(await self.known_since(), FIRST_TIME)
         for call in calls:
-            for entity in (*_entries(call), *([_late(call)] if call.timestamp < purged else [])):
+            for entity in (*_entries(call), *([_late(call.timestamp)] if call.timestamp < purged else [])):
                 key = entity["PartitionKey"], entity["RowKey"]
                 if key not in self._known:
                     new[key] = entity
@@ -135,6 +135,14 @@ class Directory:
         rows = self._store.range(PURGE[0], LATE, f"{LATE}~", ["RowKey"])
         return [date.fromisoformat(row.columns["RowKey"].removeprefix(LATE)) async for row in rows]
 
+    async def enter_late(self, days: Iterable[date]) -> list[date]:
+        """See that the purge comes back to those of these days that it has behind it: their call rows came from an
+        export. Returns them. Raises StoreUnavailable."""
+        purged = max(await self.known_since(), FIRST_TIME).date()
+        late = [day for day in days if day < purged]
+        await upsert_all(self._store, map(_late, late), self._sleep)
+        return late
+
     async def take_over_purge(self, columns: Mapping[str, object]) -> None:
         """What another table's row says of its purge becomes true of this one too, whose rows are joined with its. A
         call whose row either may have deleted is not counted again, so `begun` is the later. What either may still have
@@ -193,8 +201,8 @@ def _entries(call: Call) -> Iterator[Entity]:
     yield model
 
 
-def _late(call: Call) -> Entity:
-    return {"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(call.timestamp)}"}
+def _late(day: date) -> Entity:
+    return {"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(day)}"}
 
 
 def _digits(day: date) -> str:

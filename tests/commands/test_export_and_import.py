@@ -234,7 +234,8 @@ async def test_an_import_that_was_killed_at_any_request_is_gone_on_with(azurite:
                     raise KeyboardInterrupt
 
             try:
-                compared = await bring(backup, part, FaultyWholeStore(second.stores["usage"], die))
+                faulty = FaultyWholeStore(second.stores["usage"], die)
+                compared = await bring(backup, part, faulty, second.stores["directory"])
                 done = True
                 assert compared.different == []
             except KeyboardInterrupt:
@@ -275,7 +276,7 @@ async def test_calls_that_are_counted_while_they_are_read_are_in_calls_and_sums_
         part = await backup.write("usage", name, snapshot(Disturbed(first.stores["usage"], count), name))
         assert others > 5
         await second.schema.note(NOON)
-        await bring(backup, part, second.stores["usage"])
+        await bring(backup, part, second.stores["usage"], second.stores["directory"])
         found = await verify(second.usage, "app-1", "202611", LONG_AGO)
         assert found.differences == []
         assert 40 <= found.calls < 40 + 2 * others

@@ -66,8 +66,8 @@ def test_an_app_is_named_before_its_calls_come_in(
     assert run("export", "--to", str(tmp_path / "e")) == 0
     real = import_tables.bring
 
-    async def dies(backup: Backup, part: Part, store: Any) -> Any:
-        done = await real(backup, part, store)
+    async def dies(backup: Backup, part: Part, *stores: Any) -> Any:
+        done = await real(backup, part, *stores)
         if part.table == "usage":
             raise KeyboardInterrupt
         return done
