@@ -42,6 +42,7 @@ class Damaged(ValueError):
 class Header:
     """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
     versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any.
+    `reached`: for each hub and partition the enqueued time and the number of the last event that was counted.
     `account` (where its tables answer, without the scheme) and `table_prefix` say whose tables these are; None in
     exports of the time before they did."""
 
@@ -53,6 +54,7 @@ class Header:
     replay_from_utc: dict[str, str | None] = field(default_factory=dict)
     account: str | None = None
     table_prefix: str | None = None
+    reached: dict[str, dict[str, tuple[str, int]]] = field(default_factory=dict)
 
     @property
     def told(self) -> list[str]:

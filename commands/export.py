@@ -20,8 +20,8 @@ HELP = "write all tables, or some, to files in a folder; run again, it goes on w
 AT_ONCE: Final = 4
 """Partitions."""
 NOT_EXPORTED: Final = {directory.TABLE: (directory.CURSORS[0], progress.PARTITION_KEY, schema.PARTITION_KEY)}
-"""Partitions that belong to the running app and not to its data: keys of cursors, positions in hubs. The schema version
-is in the header."""
+"""Partitions that belong to the running app and not to its data: the key of cursors. The schema version and how far the
+hubs were counted are in the header."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +48,7 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
 async def _write(backup: Backup, wanted: tuple[str, ...], versions: schema.SchemaVersions, found: Services) -> int:
     begun = now()
     # Before the first row is read: what is counted by then is in the files.
+    reached = await insist(found.progress.reached)
     since = await replay_from(found, begun)
     own = Header(
         utc_text(begun),
@@ -58,6 +59,8 @@ async def _write(backup: Backup, wanted: tuple[str, ...], versions: schema.Schem
         account=found.stores[directory.TABLE].url.partition("://")[2],
         table_prefix=found.settings.table_prefix,
     )
+    for (hub, partition), (time, number) in reached.items():
+        own.reached.setdefault(hub, {})[partition] = utc_text(time), number
     header, parts = backup.begun(own)
     for before, now_told in zip(header.told, own.told, strict=True):
         if before != now_told:  # two exports in one would be of neither, and have one time to replay from

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,10 @@ from commands.backup import Backup, Damaged, Part
 from commands.compare import Compared
 from commands.export import told, with_directory
 from commands.progress import Progress
-from ledger import directory, rows, schema
+from ledger import dead_letters, directory, pending, rows, schema
 from ledger.directory import Directory
 from ledger.odata import dump_row
+from ledger.progress import Reached
 from ledger.retry import insist
 from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, RowExists, WholeStore, Write
 from models.errors import StoreUnavailable
@@ -26,6 +27,8 @@ HELP = "bring an export's rows into the tables; rows that are there stay as they
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Of one transaction, which may have 4 MiB as it is sent."""
 MAX_PRINTED: Final = 20
+OF_EVENTS: Final = {rows.TABLE, directory.TABLE, pending.TABLE, dead_letters.TABLE}
+"""What events become: only with all of these it is known how far a hub is counted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +76,10 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         print(
             f"the export has calls of {days}: the next purge deletes them, if they are older than CALL_RETENTION_DAYS"
         )
+    if tables >= OF_EVENTS and not (done.refused or done.damaged):
+        for hub, partitions in header.reached.items():
+            for partition, (time, number) in partitions.items():
+                await found.progress.note_restored(hub, partition, Reached(datetime.fromisoformat(time), number))
     if done.refused or done.damaged or done.kept:
         kept = f", {done.kept} rows left as they were there" if done.kept else ""
         damaged = f"{done.damaged} not brought in since their files are damaged"
