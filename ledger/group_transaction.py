@@ -41,7 +41,9 @@ class Failure(NamedTuple):
 def request_body(operations: Sequence[Operation], table_url: str) -> tuple[str, bytes]:
     """The Content-Type and the content of a POST to `$batch`. `table_url` is `https://{account}/{table}`.
 
-    Raises ValueError for a value of a type that no table has."""
+    Raises ValueError for a value that no table has, and for more than one partition."""
+    if len({operation.entity["PartitionKey"] for operation in operations}) != 1:
+        raise ValueError("the rows of a transaction have one PartitionKey")
     batch, change_set = f"batch_{uuid4()}", f"changeset_{uuid4()}"
     parts = [f"--{batch}\r\nContent-Type: multipart/mixed; boundary={change_set}\r\n\r\n"]
     start = f"--{change_set}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
@@ -75,19 +77,22 @@ def _key(entity: Entity, name: str) -> str:
 _ACCEPT: Final = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n"
 
 
-def etags_of(answer: bytes, number: int) -> list[str] | Failure:
-    """The ETags that an answer to `number` operations has for them, empty for deletions.
+def etags_of(answer: bytes, operations: Sequence[Operation]) -> list[str] | Failure:
+    """The ETags that the answer to a request of `operations` has for them, empty for deletions.
 
     Raises ValueError if it is not such an answer: then nobody knows whether anything was written."""
     etags: list[str] = []
     for part in _PART.finditer(answer):
         status, headers = int(part[1]), part[2]
         if not 200 <= status < 300:
-            return _failure(status, answer[part.end() :])
+            return _failure(status, headers, answer[part.end() :])
         etag = _ETAG.search(headers)
         etags.append(etag[1].decode("ascii") if etag else "")
-    if len(etags) != number:
-        raise ValueError(f"an answer to {number} operations has {len(etags)} parts")
+    if len(etags) != len(operations):
+        raise ValueError(f"an answer to {len(operations)} operations has {len(etags)} parts")
+    # A row whose ETag is not known would be written without a condition the next time.
+    if any(not etag for etag, (method, *_) in zip(etags, operations, strict=True) if method != "DELETE"):
+        raise ValueError("an answer lacks an ETag")
     return etags
 
 
@@ -95,21 +100,29 @@ _PART: Final = re.compile(rb"^HTTP/1\.1 (\d{3})[^\r\n]*\r?\n((?:[^\r\n]+\r?\n)*)
 _ETAG: Final = re.compile(rb"^etag:[ \t]*([^\r\n]+?)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 
 
-def _failure(status: int, rest: bytes) -> Failure:
+def _failure(status: int, headers: bytes, rest: bytes) -> Failure:
     code, message = error_of(rest)
+    named = _CODE_HEADER.search(headers)
     index = _INDEX.match(message)
-    return Failure(status, code, int(index[1]) if index else 0)
+    return Failure(status, code or (named[1].decode("ascii") if named else ""), int(index[1]) if index else 0)
 
 
+_CODE_HEADER: Final = re.compile(rb"^x-ms-error-code:[ \t]*(\w+)", re.MULTILINE | re.IGNORECASE)
 _INDEX: Final = re.compile(r"(\d+):")
 
 
 def error_of(body: bytes) -> tuple[str, str]:
-    """Code and message of the JSON in which the service says what is wrong; more may follow it. Empty without one."""
+    """Code and message with which the service says what is wrong: in JSON, which more may follow, or in XML. Empty
+    where there are none."""
     try:
         text = body.decode("utf-8")
         document, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
         error = document["odata.error"]
         return str(error["code"]), str(error["message"]["value"])
     except (ValueError, KeyError, TypeError):
-        return "", ""
+        code, message = _XML_CODE.search(body), _XML_MESSAGE.search(body)
+        return code[1].decode() if code else "", message[1].decode("utf-8", "replace") if message else ""
+
+
+_XML_CODE: Final = re.compile(rb"<(?:m:)?code>(\w+)<", re.IGNORECASE)
+_XML_MESSAGE: Final = re.compile(rb"<(?:m:)?message[^>]*>([^<]*)<", re.IGNORECASE)

@@ -26,7 +26,8 @@ def dump_row(columns: Mapping[str, Any]) -> str:
     Raises ValueError for a value of a type that no table has."""
     document: dict[str, Any] = {}
     for name, value in columns.items():
-        if type(value) in _AS_THEY_ARE:
+        kind = type(value)
+        if kind is str or kind is bool:
             document[name] = value
         elif value is not None:
             document[name], type_name = _plain(name, value)
@@ -46,7 +47,6 @@ def load_row(line: str | bytes) -> Entity:
     return {name: _typed(name, value, document.get(name + _TYPE)) for name, value in values.items()}
 
 
-_AS_THEY_ARE: Final = frozenset({str, bool, int})
 _dump: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -54,10 +54,14 @@ _NOT_FINITE: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
 def _plain(name: str, value: Any) -> tuple[Any, str | None]:
-    if isinstance(value, EntityProperty) and value.edm_type in (EdmType.INT64, EdmType.DATETIME):
-        return str(value.value), EdmType(value.edm_type).value
     match value:
-        case str() | bool() | int():  # a StrEnum too
+        case EntityProperty(int(number), EdmType.INT64) if -(2**63) <= number < 2**63:
+            return str(number), "Edm.Int64"
+        case EntityProperty(time, EdmType.DATETIME):
+            return str(time), "Edm.DateTime"
+        case str() | bool():  # a StrEnum too
+            return value, None
+        case int() if -(2**31) <= value < 2**31:
             return value, None
         case float():
             return value if math.isfinite(value) else _NOT_FINITE[str(value)], "Edm.Double"
@@ -68,7 +72,7 @@ def _plain(name: str, value: Any) -> tuple[Any, str | None]:
         case datetime():  # the SDK's own, which keeps all seven digits that the service has
             read = getattr(value, "tables_service_value", None)
             return read or value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "Edm.DateTime"
-    raise ValueError(f"column {name} has a value of type {type(value).__name__}, which no table has")
+    raise ValueError(f"column {name} has a value of type {type(value).__name__} that no table has")
 
 
 def _typed(name: str, value: Any, type_name: object) -> Any:

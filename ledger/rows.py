@@ -118,7 +118,7 @@ def day_of(row_key: str) -> date:
     return _day(row_key.split("|")[1])
 
 
-@lru_cache(maxsize=16 * 1024)
+@lru_cache(maxsize=2048)
 def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     """The hour's, the day's and the month's row that a cell's calls are summed in."""
     digest = hashlib.sha256(json.dumps([["model", cell.model], *cell.dimensions]).encode()).hexdigest()[:32]

@@ -12,6 +12,7 @@ transaction is a 202 with the failure inside, which the SDK's own retry policy d
 """
 
 import random
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
@@ -113,7 +114,9 @@ class TableStore:
         self._service = service
         self.name = name
         self._table: TableClient = service.get_table_client(name)
-        self.url = service.url.partition("?")[0].rstrip("/")
+        address, _, signature = service.url.partition("?")
+        self.url = address.rstrip("/")
+        self._batch_url = f"{self.url}/$batch" + (f"?{signature}" if signature else "")
 
     async def submit(self, writes: Sequence[Write]) -> list[str]:
         return await self._send([_operation(write) for write in writes])
@@ -127,21 +130,21 @@ class TableStore:
         except ValueError as error:
             raise Refused(str(error)) from error
         headers = _BATCH_HEADERS | {"x-ms-version": self._service.api_version, "Content-Type": content_type}
-        request = HttpRequest("POST", f"{self.url}/$batch", headers=headers, content=content)
+        request = HttpRequest("POST", self._batch_url, headers=headers, content=content)
         try:
             # The SDK's own client has credential, retries, time limits and tracing, and no public way to send with it.
             response = await self._service._client.send_request(request, stream=True, **_waits())
             answer = await response.read()
             if response.status_code != 202:
-                code = error_of(answer)[0] or str(response.headers.get("x-ms-error-code", ""))
-                await self._raise_for(Failure(response.status_code, code, 0), None)
-            etags = etags_of(answer, len(operations))
+                code = error_of(answer)[0] or response.headers.get("x-ms-error-code", "")
+                await self._raise_status(response.status_code, code, response.reason)
+            etags = etags_of(answer, operations)
         except AzureError as error:
             await self._raise(error)
-        except (OSError, ValueError, EOFError) as error:  # a broken answer surfaces as the transport's own error
+        except (OSError, ValueError, EOFError, zlib.error) as error:  # a broken answer: the transport's own error
             raise StoreBusy(f"{type(error).__name__}: {error}") from error
         if isinstance(etags, Failure):
-            await self._raise_for(etags, None)
+            await self._raise_failure(etags)
         return etags
 
     async def get(self, partition_key: str, row_key: str, select: Sequence[str] = ()) -> Row | None:
@@ -205,22 +208,27 @@ class TableStore:
         # A credential that fails sends no request, so there is no status, only its own words.
         if not isinstance(error, HttpResponseError) or not error.status_code:
             raise StoreBusy(f"{type(error).__name__}: {error}") from error
-        code = str(getattr(error, "error_code", "") or "")
-        await self._raise_for(Failure(error.status_code, code, 0), error)
+        code = getattr(error, "error_code", None)
+        await self._raise_status(error.status_code, str(getattr(code, "value", code) or ""), error.reason, error)
 
-    async def _raise_for(self, failure: Failure, error: AzureError | None) -> NoReturn:
+    async def _raise_failure(self, failure: Failure) -> NoReturn:
+        """Of one operation. Only here do these codes speak of a row: of a whole request they mean its address."""
         status, code, index = failure
-        message = f"{status} {code}".strip()
+        if code == "EntityAlreadyExists":
+            raise RowExists(f"{status} {code}", index)
+        if code in ("UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"):
+            raise RowChanged(f"{status} {code}", index)
+        await self._raise_status(status, code)
+
+    async def _raise_status(
+        self, status: int, code: str, reason: str | None = None, error: AzureError | None = None
+    ) -> NoReturn:
+        message = f"{status} {code or reason or ''}".strip()
         if code == "TableNotFound":
             await self._create_table()
-            raise StoreBusy(message) from error
-        if code == "EntityAlreadyExists":
-            raise RowExists(message, index) from error
-        if code in ("UpdateConditionNotSatisfied", "ResourceNotFound", "EntityNotFound"):
-            raise RowChanged(message, index) from error
-        if status in (400, 413):
-            raise Refused(message, index) from error
-        raise StoreBusy(message, index) from error
+        elif status in (400, 413):
+            raise Refused(message) from error
+        raise StoreBusy(message) from error
 
     async def _create_table(self) -> None:
         try:
