@@ -138,8 +138,8 @@ class Directory:
     async def enter_found(
         self, app: str, month: str, parts: int, models: Iterable[tuple[str | None, str | None]]
     ) -> None:
-        """Enter what rows of table `usage` say of an app's month: that it is spread over at least so many partitions, and
-        its pairs of model and deployment. Raises StoreUnavailable."""
+        """Enter what rows of table `usage` say of an app's month: that it is spread over at least so many partitions,
+        and its pairs of model and deployment. Raises StoreUnavailable."""
         await upsert_all(self._store, [_model_entry(month, *each) for each in models], self._sleep)
         entry = _app_entry(month, app) | ({"parts": parts} if parts > 1 else {})
 

@@ -35,11 +35,11 @@ def app_of(partition: str) -> str:
 
 
 async def mend(usage: WholeStore, listed: Store, app: str, month: str) -> int | None:
-    """Enter an app's month in table `listed`, with its models and the days that the purge has behind it. Returns over how many partitions
-    it is spread; None, and nothing is entered, if by no number all calls are where they are looked for. Raises
-    StoreBusy, StoreUnavailable."""
+    """Enter an app's month in table `listed`, with its models and the days that the purge has behind it. Returns over
+    how many partitions it is spread; None, and nothing is entered, if by no number all calls are where they are looked
+    for. Raises StoreBusy, StoreUnavailable."""
     partitions = {_part(name): name async for name in partitions_of(usage, month, [app])}
-    spread = list(range(max(partitions) + 1, MAX_PARTS + 1))
+    spread = list(range(max(partitions, default=0) + 1, MAX_PARTS + 1))
     days, models = set(), set()
     for part, partition in partitions.items():
         async for row in usage.range(partition, "c|", "c|~", ["RowKey", "model", "deployment", FORGOTTEN]):
