@@ -4,6 +4,7 @@ FOLDER/files.ndjson     what the export is of; then a line for each file that is
 FOLDER/manifest.json    written at the end: without it the export is not finished; it vouches for files.ndjson
 FOLDER/{table}/*.ndjson.gz    one partition each, a row a line (ledger/odata.py), in the order of their keys
 FOLDER/.gitignore       of everything; .funcignore names the files, so that they are not deployed
+FOLDER/.lock            empty; whoever writes the export holds it (commands/lock.py)
 """
 
 import gzip
@@ -13,10 +14,13 @@ import os
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from commands.lock import Locked, lock
+from ledger import directory
 from ledger.odata import dump_row, load_row
 from ledger.snapshot import measures_in
 from ledger.store import Entity
@@ -25,6 +29,9 @@ from models.measures import Measures, add
 FORMAT: Final = "usage-export/1"
 FILES: Final = "files.ndjson"
 MANIFEST: Final = "manifest.json"
+LOCK: Final = ".lock"
+OWN: Final = (".gitignore", LOCK, f"{FILES}.part")
+"""What may lie in the folder before an export begins: it was stopped there."""
 
 
 class Damaged(ValueError):
@@ -35,6 +42,7 @@ class Damaged(ValueError):
 class Header:
     """`tables` in the order in which they are read; times are RFC 3339 in UTC. `oldest` and `newest` are the schema
     versions of the rows. `replay_from_utc`: for each hub, from when its events may not be in the files; None: any.
+    `reached`: for each hub and partition the enqueued time and the number of the last event that was counted.
     `account` (where its tables answer, without the scheme) and `table_prefix` say whose tables these are; None in
     exports of the time before they did."""
 
@@ -46,6 +54,7 @@ class Header:
     replay_from_utc: dict[str, str | None] = field(default_factory=dict)
     account: str | None = None
     table_prefix: str | None = None
+    reached: dict[str, dict[str, tuple[str, int]]] = field(default_factory=dict)
 
     @property
     def told(self) -> list[str]:
@@ -94,21 +103,37 @@ class Backup:
     def is_finished(self) -> bool:
         return (self.folder / MANIFEST).exists()
 
-    def begin(self, header: Header) -> tuple[Header, list[Part]]:
-        """The header, and the files that are whole: those of an export that was not finished, which is gone on with."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While this process writes the export: two would spoil its list of files. Raises ValueError if another one
+        does, or the folder holds something else."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / FILES
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]  # the last line has no end if the process ended in it
-            if whole != content:
-                path.write_bytes(whole)
-            return _parsed(path, whole)
-        if any(path.name != ".gitignore" for path in self.folder.iterdir()):
+        if not (self.folder / FILES).exists() and any(path.name not in OWN for path in self.folder.iterdir()):
             raise ValueError(f"{self.folder} is not empty: expected a new folder, or an export that was not finished")
+        try:
+            with lock(self.folder / LOCK):
+                yield
+        except Locked as held:
+            raise ValueError(f"another export is being written to {self.folder}: wait until it ends") from held
+
+    def begun(self, header: Header) -> tuple[Header, list[Part]]:
+        """The header, and the files that are whole: those of an export that was not finished, which is gone on with. Of
+        table `directory` none is: apps came to it since, and it has to name those of the files that are still to be
+        written. Raises ValueError if it is finished."""
+        if self.is_finished:  # perhaps just now, by another process
+            raise ValueError(f"{self.folder} holds a finished export: expected a new folder")
+        path = self.folder / FILES
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]  # the last line has no end if the process ended in it
+        if not whole:
+            return header, []
+        header, parts = _parsed(path, whole)
+        return header, [part for part in parts if part.table != directory.TABLE]
+
+    def go_on(self, header: Header, parts: list[Part]) -> None:
+        """Begin the list of files with these."""
         (self.folder / ".gitignore").write_text("*\n")  # whoever has the files has the data
-        self._append(asdict(header))
-        return header, []
+        _put(self.folder / FILES, b"".join([_line(asdict(header)), *(_line(asdict(part)) for part in parts)]))
 
     def read(self) -> tuple[Header, list[Part]]:
         """What a finished export is of. Nothing of the folder is changed. Raises ValueError if the list of its files is
@@ -148,15 +173,15 @@ class Backup:
         _keep(unfinished)
         unfinished.replace(path)
         part = Part(table, partition, name, content)
-        self._append(asdict(part))
+        with (self.folder / FILES).open("ab") as lines:
+            lines.write(_line(asdict(part)))
+            lines.flush()
+            os.fsync(lines.fileno())
         return part
 
     def finish(self, header: Header, parts: list[Part], ended_utc: str) -> None:
         manifest = _manifest(header, parts, ended_utc, (self.folder / FILES).read_bytes())
-        unfinished = self.folder / f"{MANIFEST}.part"
-        unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
-        _keep(unfinished)
-        unfinished.replace(self.folder / MANIFEST)
+        _put(self.folder / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
 
     def rows(self, part: Part) -> Iterator[Entity]:
         """The rows of a file. Raises Damaged where it is not what was written."""
@@ -173,17 +198,11 @@ class Backup:
                     digest.update(line)
                     content.take(part.table, entity)
                     yield entity
-        except (EOFError, FileNotFoundError, gzip.BadGzipFile, zlib.error, ValueError) as fault:
+        except (EOFError, OSError, zlib.error, ValueError) as fault:
             raise Damaged(f"{path} is damaged: {fault}") from fault
         content.sha256 = digest.hexdigest()
         if content != part.content:
             raise Damaged(f"{path} is damaged: its rows, sums or SHA-256 are not those that {FILES} has of it")
-
-    def _append(self, document: dict[str, Any]) -> None:
-        with (self.folder / FILES).open("ab") as lines:
-            lines.write(json.dumps(document).encode() + b"\n")
-            lines.flush()
-            os.fsync(lines.fileno())
 
 
 def _parsed(path: Path, content: bytes) -> tuple[Header, list[Part]]:
@@ -221,6 +240,18 @@ def _file_name(partition: str) -> str:
     """Readable, and another one for every partition, also where file names have no case."""
     readable = re.sub(r"[^A-Za-z0-9._-]", "_", partition)[:60]
     return f"{readable}-{hashlib.sha256(partition.encode()).hexdigest()[:16]}.ndjson.gz"
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def _put(path: Path, content: bytes) -> None:
+    """A file that is there whole, or as it was before."""
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_bytes(content)
+    _keep(unfinished)
+    unfinished.replace(path)
 
 
 def _keep(path: Path) -> None:

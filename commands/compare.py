@@ -9,9 +9,10 @@ anything else, it is either the same over all writers, and there is nothing to b
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from ledger import directory, rows
-from ledger.rows import cell_key
+from ledger.rows import cell_key, day_of
 from ledger.snapshot import measures_in
 from ledger.store import Entity
 from models.measures import Measures, add
@@ -21,7 +22,8 @@ from models.measures import Measures, add
 class Compared:
     """Rows that are the `same`, `missing` in the table, `different` there (their keys) or `only_there`. Of table
     `usage` also how many `calls` of the file are missing or different, and by hour, day and month what the `sums` of
-    the file are more than those of the table."""
+    the file are more than those of the table, and on which `days` its calls are; those that
+    the purge has behind it are `late`."""
 
     table: str
     same: int = 0
@@ -30,13 +32,17 @@ class Compared:
     only_there: int = 0
     calls: int = 0
     sums: dict[str, Measures] = field(default_factory=lambda: defaultdict(dict))
+    days: set[date] = field(default_factory=set)
+    late: set[date] = field(default_factory=set)
 
     def take(self, wanted: Entity | None, there: Entity | None) -> None:
         """A row of the file, and the one of the table with its key; one of the two may be None."""
+        key: str = (wanted or there or {})["RowKey"]
+        if self.table == rows.TABLE and wanted is not None and key.startswith("c|"):
+            self.days.add(day_of(key))
         if wanted is not None and wanted == there:
             self.same += 1
             return
-        key: str = (wanted or there or {})["RowKey"]
         if wanted is None:
             self.only_there += 1
         elif there is None:

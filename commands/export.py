@@ -22,8 +22,8 @@ AT_ONCE: Final = 4
 NOT_EXPORTED: Final = {
     directory.TABLE: (directory.CURSORS[0], progress.PARTITION_KEY, schema.PARTITION_KEY, traffic.PARTITION_KEY)
 }
-"""Partitions that belong to the running app and not to its data: keys of cursors, positions in hubs. The schema version
-is in the header."""
+"""Partitions that belong to the running app and not to its data: the key of cursors, how much the hubs take in. The
+schema version and how far the hubs were counted are in the header."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,20 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(arguments: argparse.Namespace, found: Services) -> int:
-    """Returns 0 when every partition is in a file. Raises ValueError for a folder or a table that cannot be meant."""
+    """Returns 0 when every partition is in a file. Raises ValueError for a folder or a table that cannot be meant, and
+    for a folder to which another process writes."""
     await found.schema.check()
     versions = await found.schema.found() or schema.SchemaVersions(schema.VERSION, schema.OLDEST_READ)
     for name in arguments.table or ():
         if name not in found.stores:
             raise ValueError(f"--table is {name!r}: expected one of {', '.join(found.stores)}")
-    # The directory comes last: it then names every app whose calls were read.
     tables = with_directory(arguments.table or found.stores)
     wanted = tuple(sorted(tables, key=lambda name: (name == directory.TABLE, name)))
     backup = Backup(arguments.to)
-    if backup.is_finished:
-        raise ValueError(f"{arguments.to} holds a finished export: expected a new folder")
+    with backup.held():
+        return await _write(backup, wanted, versions, found)
+
+
+async def _write(backup: Backup, wanted: tuple[str, ...], versions: schema.SchemaVersions, found: Services) -> int:
     begun = now()
     # Before the first row is read: what is counted by then is in the files.
+    reached = await insist(found.progress.reached)
     since = await replay_from(found, begun)
     own = Header(
         utc_text(begun),
@@ -57,12 +61,16 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         account=found.stores[directory.TABLE].url.partition("://")[2],
         table_prefix=found.settings.table_prefix,
     )
-    header, parts = backup.begin(own)
+    for (hub, partition), (time, number) in reached.items():
+        own.reached.setdefault(hub, {})[partition] = utc_text(time), number
+    header, parts = backup.begun(own)
     for before, now_told in zip(header.told, own.told, strict=True):
         if before != now_told:  # two exports in one would be of neither, and have one time to replay from
             raise ValueError(
-                f"{arguments.to} holds an unfinished export of {before}: expected the same, not {now_told}"
+                f"{backup.folder} holds an unfinished export of {before}: expected the same, not {now_told}"
             )
+    # Table `directory` comes last, and anew: it then names every app whose calls were read, also by a run before this.
+    backup.go_on(header, parts)
     done = {(part.table, part.partition) for part in parts}
     for table in header.tables:
         store = found.stores[table]

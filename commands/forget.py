@@ -11,6 +11,7 @@ from ledger import dead_letters, directory, pending, registry, rows
 from ledger.directory import Directory
 from ledger.forget import Whom, forget_ahead, forget_in
 from ledger.forget_records import forget_halves, forget_letters
+from ledger.mend import mend, unnamed
 from ledger.retry import insist
 from ledger.rows import hour_of, partition_keys
 from ledger.store import RowChanged, Write
@@ -58,11 +59,14 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
         print(f"forgotten: {counts}")
     else:
         print(f"to forget: {counts}, {total.sums} sums; nothing is changed without --yes")
+    lost = [month async for month in _named(found, whom.app)] if write and whom.app is not None else []
+    if lost:
+        print(f"keys of calls stay: over how many partitions it is spread is not known of {', '.join(lost)}")
     others = sorted(set(found.stores) - set(LOOKED_IN))
     print(f"not looked in: {', '.join(others)}, exports, the hubs, logs and metrics (docs/data.md#forget)")
     if left:
         print(f"calls are being counted, and each of {MAX_PASSES} passes found some: stop the sender, and run it again")
-    return 1 if left or nothing else 0
+    return 1 if left or nothing or lost else 0
 
 
 class _Pass(NamedTuple):
@@ -127,6 +131,16 @@ async def _months(found: Services, whom: Whom) -> AsyncIterator[str]:
     while (last := await insist(partial(store.partition_after, last or ""))) is not None and last.startswith("apps|"):
         month = last.partition("|")[2]
         if whom.app is not None and whom.app in await found.directory.some_apps(month, [whom.app]):
+            yield month
+
+
+async def _named(found: Services, app: str) -> AsyncIterator[str]:
+    """See that the purge finds the keys that are kept, also where table `directory` did not name the app. Yields the
+    months of which it will not."""
+    usage = found.stores[rows.TABLE]
+    listed = found.stores[directory.TABLE]
+    for month in sorted({each.split("|")[1] async for each in _partitions(found, Whom(app))}):
+        if await unnamed(usage, found.directory, month, [app]) and not await mend(usage, listed, app, month):
             yield month
 
 

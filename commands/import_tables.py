@@ -1,9 +1,10 @@
 """Bring the files of an export back into tables: the rows that are not there, and never over another one."""
 
 import argparse
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,9 +14,10 @@ from commands.backup import Backup, Damaged, Part
 from commands.compare import Compared
 from commands.export import told, with_directory
 from commands.progress import Progress
-from ledger import directory, rows, schema
+from ledger import dead_letters, directory, pending, rows, schema
 from ledger.directory import Directory
 from ledger.odata import dump_row
+from ledger.progress import Reached
 from ledger.retry import insist
 from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, RowExists, WholeStore, Write
 from models.errors import StoreUnavailable
@@ -25,6 +27,8 @@ HELP = "bring an export's rows into the tables; rows that are there stay as they
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Of one transaction, which may have 4 MiB as it is sent."""
 MAX_PRINTED: Final = 20
+OF_EVENTS: Final = {rows.TABLE, directory.TABLE, pending.TABLE, dead_letters.TABLE}
+"""What events become: only with all of these it is known how far a hub is counted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +66,20 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
     with Progress("partitions", len(wanted)) as bar:
         for part in wanted:
             try:
-                bar.advance(await _one(backup, part, found.stores[part.table], done))
+                bar.advance(await _one(backup, part, found.stores, done))
             except Damaged as fault:
                 done.damaged += 1
                 print(f"{part.table} {part.partition}: not brought in, {fault}")
                 bar.advance(f"a damaged file, {part.partition}")
+    if done.late:
+        days = f"{len(done.late)} days that are purged here, {min(done.late)} to {max(done.late)}"
+        print(
+            f"the export has calls of {days}: the next purge deletes them, if they are older than CALL_RETENTION_DAYS"
+        )
+    if tables >= OF_EVENTS and not (done.refused or done.damaged):
+        for hub, partitions in header.reached.items():
+            for partition, (time, number) in partitions.items():
+                await found.progress.note_restored(hub, partition, Reached(datetime.fromisoformat(time), number))
     if done.refused or done.damaged or done.kept:
         kept = f", {done.kept} rows left as they were there" if done.kept else ""
         damaged = f"{done.damaged} not brought in since their files are damaged"
@@ -85,16 +98,18 @@ async def run(arguments: argparse.Namespace, found: Services) -> int:
 @dataclass(slots=True)
 class _Done:
     """Partitions that were refused or whose files are damaged, and rows of the directory that were `kept` as they are
-    there. The months of apps (`app|YYYYMM`) of which the directory is as the export has it (`listed`), or otherwise."""
+    there. The months of apps (`app|YYYYMM`) of which the directory is as the export has it (`listed`), or otherwise.
+    Days (`late`) of calls of the export that the purge has behind it."""
 
     refused: int = 0
     damaged: int = 0
     kept: int = 0
     listed: set[str] = field(default_factory=set)
     otherwise: set[str] = field(default_factory=set)
+    late: set[date] = field(default_factory=set)
 
 
-async def _one(backup: Backup, part: Part, store: WholeStore, done: _Done) -> str:
+async def _one(backup: Backup, part: Part, stores: Mapping[str, WholeStore], done: _Done) -> str:
     """One file; returns what became of it. Raises Damaged."""
     if part.table == rows.TABLE:
         month = "|".join(part.partition.split("|")[:2])
@@ -108,7 +123,8 @@ async def _one(backup: Backup, part: Part, store: WholeStore, done: _Done) -> st
             return f"refused, {part.partition}"
         if month not in done.listed:
             raise Damaged("table directory of the export does not name it")
-    compared = await bring(backup, part, store)
+    compared = await bring(backup, part, stores[part.table], stores[directory.TABLE])
+    done.late |= compared.late
     if compared.is_refused:
         done.refused += 1
         print(f"{part.table} {part.partition}: refused, {why_refused(compared)}")
@@ -139,9 +155,10 @@ def why_refused(compared: Compared) -> str:
     )
 
 
-async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
+async def bring(backup: Backup, part: Part, store: WholeStore, named: WholeStore) -> Compared:
     """Insert the rows of one file that the table does not have, unless it is refused: a partition comes in as a whole
-    or not at all, since its sums belong to its calls. Raises Damaged before anything is written."""
+    or not at all, since its sums belong to its calls. `named` is table `directory`, which says what is purged: so are
+    the calls that come in from before. Raises Damaged before anything is written."""
     before = await _compare(backup, part, store)
     if _is_purge(part) and directory.PURGE[1] in before.different:
         for row in backup.rows(part):
@@ -149,6 +166,10 @@ async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
                 await Directory(store).take_over_purge(row)
         before.different.remove(directory.PURGE[1])
         before.same += 1
+    if before.is_refused:
+        return before
+    # Also if nothing is missing: a run that was stopped may have brought it in. A new one, which knows nothing yet.
+    before.late.update(await Directory(named).enter_late(before.days))
     if not before.comes_in:
         return before
     chunk: list[Entity] = []
@@ -165,6 +186,7 @@ async def bring(backup: Backup, part: Part, store: WholeStore) -> Compared:
             size += bytes_of
     if chunk:
         await _insert(store, chunk)
+    before.late.update(await Directory(named).enter_late(before.days))  # the purge may have run meanwhile
     after = await _compare(backup, part, store)
     if after.missing or after.is_refused:
         raise StoreUnavailable(f"{part.table} {part.partition} is being written: stop the app, and import again")

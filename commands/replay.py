@@ -12,6 +12,7 @@ from commands.replay_file import replay_file
 from commands.tally import Tally
 from hub_reader import HubReader, Position
 from hub_state import HubUnavailable, PartitionState
+from ledger.retry import insist
 from models.errors import StoreUnavailable
 from pipeline import ingest
 from services import Services
@@ -75,7 +76,7 @@ async def _hub(arguments: argparse.Namespace, found: Services) -> int:
         if state.is_empty or not numbers or (start is not None and start > state.last_enqueued_time):
             return True
         async with at_once:
-            return await _partition(reader, hub, state.partition, start or numbers[0], numbers[-1], end, found, tally)
+            return await _partition(reader, hub, state, start or numbers[0], numbers[-1], end, found, tally)
 
     reader = found.hub_reader(hub, arguments.consumer_group)
     try:
@@ -95,7 +96,7 @@ def _numbers(state: PartitionState, first: int | None, last: int | None) -> rang
 async def _partition(
     reader: HubReader,
     hub: str,
-    partition: str,
+    state: PartitionState,
     start: Position,
     last: int,
     end: datetime | None,
@@ -103,12 +104,17 @@ async def _partition(
     tally: Tally,
 ) -> bool:
     """True if all of it was counted."""
-    following: Position = start
+    partition, following = state.partition, start
+    goes_on: bool | None = None
     try:
         async with aclosing(reader.read(partition, start, last)) as batches:
             async for batch in batches:
                 wanted = [event for event in batch if end is None or event.origin.enqueued_time < end]
+                if goes_on is None:
+                    goes_on = await _goes_on(found, hub, state, batch[0].origin.sequence_number)
                 tally.add(await ingest(wanted, found, replay=f"replay-{hub}-{partition}"))
+                if goes_on and wanted:
+                    await found.progress.note_replayed(wanted[-1].origin)
                 if len(wanted) < len(batch):
                     break
                 following = batch[-1].origin.sequence_number + 1
@@ -119,3 +125,11 @@ async def _partition(
             raise
         return False
     return True
+
+
+async def _goes_on(found: Services, hub: str, state: PartitionState, first: int) -> bool:
+    """Whether nothing that the partition holds before this event is left to count, as far as is noted."""
+    if first <= state.first:
+        return True
+    reached = (await insist(found.progress.reached)).get((hub, state.partition))
+    return reached is not None and first - 1 <= reached.sequence_number <= state.last  # else of a hub of before

@@ -55,7 +55,7 @@ class Directory:
         new: dict[tuple[str, str], Entity] = {}
         purged = max(await self.known_since(), FIRST_TIME)
         for call in calls:
-            for entity in (*_entries(call), *([_late(call)] if call.timestamp < purged else [])):
+            for entity in (*_entries(call), *([_late(call.timestamp)] if call.timestamp < purged else [])):
                 key = entity["PartitionKey"], entity["RowKey"]
                 if key not in self._known:
                     new[key] = entity
@@ -135,6 +135,31 @@ class Directory:
         rows = self._store.range(PURGE[0], LATE, f"{LATE}~", ["RowKey"])
         return [date.fromisoformat(row.columns["RowKey"].removeprefix(LATE)) async for row in rows]
 
+    async def enter_found(
+        self, app: str, month: str, parts: int, models: Iterable[tuple[str | None, str | None]]
+    ) -> None:
+        """Enter what rows of table `usage` say of an app's month: that it is spread over at least so many partitions,
+        and its pairs of model and deployment. Raises StoreUnavailable."""
+        await upsert_all(self._store, [_model_entry(month, *each) for each in models], self._sleep)
+        entry = _app_entry(month, app) | ({"parts": parts} if parts > 1 else {})
+
+        async def attempt() -> None:
+            row = await self._store.get(entry["PartitionKey"], entry["RowKey"])
+            if row is None or row.columns.get("parts", 1) < parts:
+                await self._store.submit([Write(entry, row.etag if row else None)])
+
+        while True:
+            with suppress(RowExists, RowChanged):  # the app entered it meanwhile
+                return await insist(attempt, self._sleep)
+
+    async def enter_late(self, days: Iterable[date]) -> list[date]:
+        """See that the purge comes back to those of these days that it has behind it: their call rows came from an
+        export. Returns them. Raises StoreUnavailable."""
+        purged = max(await self.known_since(), FIRST_TIME).date()
+        late = [day for day in days if day < purged]
+        await upsert_all(self._store, map(_late, late), self._sleep)
+        return late
+
     async def take_over_purge(self, columns: Mapping[str, object]) -> None:
         """What another table's row says of its purge becomes true of this one too, whose rows are joined with its. A
         call whose row either may have deleted is not counted again, so `begun` is the later. What either may still have
@@ -184,23 +209,31 @@ class Directory:
 
 def _entries(call: Call) -> Iterator[Entity]:
     month = hour_of(call.timestamp)[:6]
-    yield {"PartitionKey": f"apps|{month}", "RowKey": escape_key(call.app), "app": call.app}
-    model: Entity = {"PartitionKey": f"models|{month}", "RowKey": _model_key(call)}
-    if call.model is not None:
-        model["model"] = call.model
-    if call.deployment is not None:
-        model["deployment"] = call.deployment
-    yield model
+    yield _app_entry(month, call.app)
+    yield _model_entry(month, call.model, call.deployment)
 
 
-def _late(call: Call) -> Entity:
-    return {"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(call.timestamp)}"}
+def _app_entry(month: str, app: str) -> Entity:
+    return {"PartitionKey": f"apps|{month}", "RowKey": escape_key(app), "app": app}
+
+
+def _model_entry(month: str, model: str | None, deployment: str | None) -> Entity:
+    entry: Entity = {"PartitionKey": f"models|{month}", "RowKey": _model_key(model, deployment)}
+    if model is not None:
+        entry["model"] = model
+    if deployment is not None:
+        entry["deployment"] = deployment
+    return entry
+
+
+def _late(day: date) -> Entity:
+    return {"PartitionKey": PURGE[0], "RowKey": f"{LATE}{_digits(day)}"}
 
 
 def _digits(day: date) -> str:
     return f"{day.year:04}{day.month:02}{day.day:02}"
 
 
-def _model_key(call: Call) -> str:
+def _model_key(model: str | None, deployment: str | None) -> str:
     """Names of models may be longer than a key: a digest stands for them."""
-    return hashlib.sha256(repr((call.model, call.deployment)).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((model, deployment)).encode()).hexdigest()[:32]

@@ -1,4 +1,5 @@
-"""How far each hub partition is counted: table `directory`, PartitionKey `progress`, a row per partition.
+"""How far each hub partition is counted: table `directory`, PartitionKey `progress`, a row per partition. One that an
+import or a replay wrote says so in the column `noted_by`.
 
 For operators only. Counting never reads it, and a row that could not be written stops nothing.
 """
@@ -6,6 +7,7 @@ For operators only. Counting never reads it, and a row that could not be written
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -20,6 +22,7 @@ from models.keys import escape_key
 from models.origin import Origin
 
 PARTITION_KEY: Final = "progress"
+NOTED_BY: Final = "noted_by"
 SECONDS: Final = 5.0
 """A batch waits no longer than that for its row."""
 MAX_CONFLICTS: Final = 5
@@ -49,10 +52,32 @@ class Progress:
         except (StoreUnavailable, StoreError, TimeoutError) as fault:
             log.warning("progress of %s %s is not noted: %s", last.hub, last.partition, fault or type(fault).__name__)
 
+    async def note_restored(self, hub: str, partition: str, reached: Reached) -> None:
+        """An import brought in what is counted through this event; a row that is there stays. Raises
+        StoreUnavailable."""
+        last = Origin(hub, partition, reached.sequence_number, reached.enqueued_time)
+        with suppress(RowExists):
+            await insist(partial(self._store.submit, [Write(_entity(_key(last), last) | {NOTED_BY: "import"})]))
+
+    async def note_replayed(self, last: Origin) -> None:
+        """A replay counted all through this event. Forward only, and a row that the app's own reader wrote stays: it
+        tells whether that one goes on. Raises StoreUnavailable."""
+
+        async def attempt() -> None:
+            row = await self._store.get(PARTITION_KEY, _key(last))
+            is_behind = row is None or _reached(row.columns) < Reached(last.enqueued_time, last.sequence_number)
+            if is_behind and (row is None or NOTED_BY in row.columns):
+                entity = _entity(_key(last), last) | {NOTED_BY: "replay"}
+                await self._store.submit([Write(entity, row.etag if row else None)])
+
+        while True:
+            with suppress(RowExists, RowChanged):  # by the reader, or by us and the answer was lost: look again
+                return await insist(attempt)
+
     async def _advance(self, last: Origin) -> None:
         """Forward only, whoever writes: an earlier owner of the partition can be late, and a replay brings old events.
         What is newer is told by the time, since sequence numbers start again in a hub that is made anew."""
-        key = f"{escape_key(last.hub)}|{escape_key(last.partition)}"
+        key = _key(last)
         reached = Reached(last.enqueued_time, last.sequence_number)
         for _ in range(MAX_CONFLICTS):
             known = self._known.pop(key) if key in self._known else await self._read(key)
@@ -74,6 +99,10 @@ class Progress:
         """By hub and partition. Raises StoreError."""
         rows = self._store.range(PARTITION_KEY, "", "~~")
         return {(row.columns["hub"], row.columns["partition"]): _reached(row.columns) async for row in rows}
+
+
+def _key(event: Origin) -> str:
+    return f"{escape_key(event.hub)}|{escape_key(event.partition)}"
 
 
 def _entity(key: str, last: Origin) -> Entity:

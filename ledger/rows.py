@@ -16,7 +16,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -106,6 +106,16 @@ def dimension_of(call: Call, name: str) -> str | None:
 def call_row_key(call: Call) -> str:
     """The key that two arrivals of one call share."""
     return f"c|{hour_of(call.timestamp)[:8]}|{escape_key(call.request_id)}"
+
+
+@lru_cache(maxsize=1024)
+def _day(digits: str) -> date:
+    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+
+
+def day_of(row_key: str) -> date:
+    """The day, in UTC, of the key of a call row."""
+    return _day(row_key.split("|")[1])
 
 
 @lru_cache(maxsize=2048)

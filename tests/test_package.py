@@ -61,7 +61,9 @@ async def test_an_export_in_the_folder_of_the_app_is_neither_deployed_nor_commit
 
     for finished in (False, True):
         backup = Backup(tmp_path / "any" / f"name-{finished}")
-        header, parts = backup.begin(Header("2026-11-21T12:00:00Z", ("apps",), 1, 2))
+        with backup.held():
+            header, parts = backup.begun(Header("2026-11-21T12:00:00Z", ("apps",), 1, 2))
+        backup.go_on(header, parts)
         parts.append(await backup.write("apps", "p", rows()))
         (backup.folder / "apps/p.ndjson.part").write_text("ann@example.com")
         if finished:

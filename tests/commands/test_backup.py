@@ -2,13 +2,21 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands import export
+from commands.backup import Backup
+from pipeline import ingest
+from services import Services
 from tests.commands.test_export_and_import import Run, all_tables, fill, run, with_app
+from tests.support.events import NOON, raw_event, usage_event
 
 assert run  # the fixture
 
@@ -126,3 +134,99 @@ def test_an_export_is_gone_on_with_only_of_the_same_tables(
     assert run("export", "--to", str(tmp_path / "e"), prefix="first") == 0
     manifest = json.loads((tmp_path / "e/manifest.json").read_text())
     assert (manifest["account"], manifest["table_prefix"]) == (header["account"], header["table_prefix"])
+
+
+COMMAND = [sys.executable, "-m", "commands"]
+
+
+def test_one_export_at_a_time_writes_to_a_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second one, of a schedule for instance, would spoil the list of files: it ends, and the first one goes on."""
+    run()
+    with_app(fill)
+    real = export.rows_of
+    others: list[subprocess.CompletedProcess[bytes]] = []
+
+    def another() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([*COMMAND, "export", "--to", str(tmp_path / "e")], capture_output=True, check=False)
+
+    async def rows(store: Any, table: str, partition: str) -> AsyncIterator[dict[str, Any]]:
+        async for entity in real(store, table, partition):
+            if not others:
+                others.append(another())
+            yield entity
+
+    monkeypatch.setattr(export, "rows_of", rows)
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+    [other] = others
+    assert (other.returncode, other.stdout) == (2, b"")
+    assert b"another export is being written to " in other.stderr
+    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
+    assert run("export", "--to", str(tmp_path / "e")) == 2
+    assert "a finished export" in capsys.readouterr().err
+
+
+def test_an_export_that_was_killed_holds_nothing(run: Run, tmp_path: Path) -> None:
+    run()
+    with_app(fill)
+    holds = "import sys, time, pathlib; from commands.backup import Backup\n"
+    holds += "with Backup(pathlib.Path(sys.argv[1])).held(): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holds, str(tmp_path / "e")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert run("export", "--to", str(tmp_path / "e")) == 2
+        other.send_signal(signal.SIGKILL)
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+
+
+def test_apps_that_came_since_are_in_an_export_that_is_gone_on_with(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Table `directory` was written before they were there."""
+    run()
+    with_app(fill)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backup, "finish", dies)
+        assert run("export", "--to", str(tmp_path / "e")) == 130
+
+    async def come(found: Services) -> None:
+        records = [usage_event(app_id="brand-new", request_id=f"new-{n}", deployment="new") for n in range(3)]
+        await ingest(
+            [raw_event(each, sequence_number=100 + n) for n, each in enumerate(records)], found, now=lambda: NOON
+        )
+
+    with_app(come)
+    capsys.readouterr()
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+    assert ": 27 calls, " in capsys.readouterr().out
+    _, parts = Backup(tmp_path / "e").read()
+    assert len({(part.table, part.partition) for part in parts}) == len(parts)
+    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
+    after = with_app(all_tables)
+    run()
+    before = with_app(all_tables)
+    assert (after["usage"], after["directory"]) == (before["usage"], before["directory"])
+
+
+@pytest.mark.parametrize("left", ["files.ndjson", "files.ndjson.part"])
+def test_an_export_that_was_killed_in_its_first_line_is_gone_on_with(run: Run, tmp_path: Path, left: str) -> None:
+    run()
+    with_app(fill)
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / left).write_bytes(b'{"begun_utc": "2026-')
+    assert run("export", "--to", str(tmp_path / "e")) == 0
+    assert run("import", "--from", str(tmp_path / "e"), prefix="second") == 0
+
+
+def test_a_folder_with_something_else_in_it_is_left_as_it_is(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert run("export", "--to", str(tmp_path)) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -10,11 +10,13 @@ import pytest
 from commands import import_tables
 from commands.backup import Backup, Part
 from ledger.store import Write
+from local.azurite import Azurite
 from pipeline import ingest
 from services import Services
 from tests.commands.test_export_and_import import Run, all_tables, fill, run, with_app
+from tests.commands.test_import_and_purge import purge_all
 from tests.support.events import NOON, raw_event, usage_event
-from tests.support.tables import everything
+from tests.support.tables import app, everything
 
 assert run  # the fixture
 APPS = [f"app {number}/é" for number in range(3)]
@@ -66,8 +68,8 @@ def test_an_app_is_named_before_its_calls_come_in(
     assert run("export", "--to", str(tmp_path / "e")) == 0
     real = import_tables.bring
 
-    async def dies(backup: Backup, part: Part, store: Any) -> Any:
-        done = await real(backup, part, store)
+    async def dies(backup: Backup, part: Part, *stores: Any) -> Any:
+        done = await real(backup, part, *stores)
         if part.table == "usage":
             raise KeyboardInterrupt
         return done
@@ -154,6 +156,106 @@ def test_verify_and_forget_tell_of_calls_that_no_directory_names(run: Run, capsy
     assert capsys.readouterr().out.startswith("forgotten: 8 calls, ")
     assert run("forget", "--app", APPS[0]) == 0
     assert capsys.readouterr().out.startswith("to forget: 0 calls, ")
+
+
+def test_what_the_directory_lacks_is_mended_as_it_was(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    monkeypatch.setenv("APP_PARTITIONS", "wide=3")
+    with_app(fill)
+    with_app(spread)
+    before = with_app(all_tables)
+    with_app(unlist)
+    assert run("verify", "--month", "202611", "--app", APPS[0]) == 1
+    assert capsys.readouterr().out.splitlines()[0].startswith(f"202611  {APPS[0]}: NOT IN TABLE directory")
+    monkeypatch.delenv("APP_PARTITIONS")  # the calls tell it
+    assert run("verify", "--month", "202611", "--app", APPS[0], "--mend") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"202611  {APPS[0]}: entered in table directory (1 partitions)"
+    assert told[1].startswith(f"202611  {APPS[0]}: agrees (8 calls, ")
+    assert list(with_app(apps)) == [APPS[0]]
+    assert run("verify", "--month", "202611", "--mend") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "202611  wide: entered in table directory (3 partitions)" in told
+    assert told[-1].startswith("44 calls, ")
+    after = with_app(all_tables)
+    assert after == before
+    assert run("verify", "--month", "202611", "--mend") == 0
+    assert "entered" not in capsys.readouterr().out
+    assert run("verify", "--month", "202611", "--app", "typo", "--mend") == 2
+
+
+def test_sums_of_a_month_whose_calls_are_purged_are_named_again(run: Run) -> None:
+    run()
+    with_app(fill)
+    before = with_app(all_tables)["directory"]
+    assert with_app(purge_all) == 24
+
+    async def unlist_all(found: Services) -> None:
+        for partition, row_key in before:
+            keys = {"PartitionKey": partition, "RowKey": row_key}
+            await found.stores["directory"].submit([Write(keys, "*", delete=True)])
+
+    with_app(unlist_all)
+    assert run("verify", "--month", "202611", "--mend") == 0
+    after = with_app(all_tables)["directory"]
+    assert {key: row for key, row in after.items() if key[0] != "purge"} == before
+
+
+@pytest.mark.parametrize("mended", ["before the purge", "after it"])
+def test_what_is_mended_is_purged(run: Run, mended: str) -> None:
+    """Also by a purge that was past these days when nothing named their calls."""
+    run()
+    with_app(fill)
+    with_app(unlist)
+    if mended == "after it":
+        assert with_app(purge_all) == 0
+    assert run("verify", "--month", "202611", "--mend") == 0
+    assert with_app(purge_all) == 24
+
+
+def test_what_is_forgotten_is_purged_also_if_nothing_named_it(run: Run) -> None:
+    run()
+    with_app(fill)
+    with_app(unlist)
+    assert run("forget", "--app", APPS[0], "--yes") == 0
+    assert with_app(purge_all) == 8
+    assert not [key for key in with_app(all_tables)["usage"] if key[0].startswith(KEYS[0])]
+    assert run("forget", "--app", APPS[0], "--yes") == 0
+    assert not with_app(apps)
+
+
+def test_calls_that_are_in_no_order_are_not_guessed_at(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an app counts that was told less partitions than there are: what comes again would be counted again."""
+    run()
+    monkeypatch.setenv("APP_PARTITIONS", "wide=3")
+    with_app(spread)
+    with_app(unlist)
+    monkeypatch.delenv("APP_PARTITIONS")
+
+    async def more(found: Services) -> None:
+        records = [usage_event(request_id=f"more{n}", app_id="wide") for n in range(100)]
+        await ingest([raw_event(each, sequence_number=n) for n, each in enumerate(records)], found, now=lambda: NOON)
+
+    with_app(more)
+    before = with_app(all_tables)
+    assert run("verify", "--month", "202611", "--mend") == 1
+    told = capsys.readouterr().out
+    assert "202611  wide: not mended" in told
+    assert "partition wide|202611|2\n" in told
+    assert with_app(all_tables) == before
+    assert run("forget", "--app", "wide", "--yes") == 1
+    assert "keys of calls stay: over how many partitions it is spread is not known of 202611" in capsys.readouterr().out
+
+
+async def test_a_spread_that_the_app_entered_meanwhile_is_not_narrowed(azurite: Azurite) -> None:
+    async with app(azurite, APP_PARTITIONS="wide=3") as found:
+        await spread(found)
+        await found.directory.enter_found("wide", "202611", 2, [])
+        assert (await found.directory.apps("202611"))["wide"] == 3
 
 
 async def spread(found: Services) -> None:

@@ -81,7 +81,7 @@ async def test_an_export_under_traffic_does_not_double_the_tables_it_is_of(
         await counted(found)
         backup, part = await under_traffic(found, tmp_path / "e", ahead)
         before = await everything(found, "usage")
-        compared = await bring(backup, part, found.stores["usage"])
+        compared = await bring(backup, part, found.stores["usage"], found.stores["directory"])
         assert compared.is_refused != ahead
         assert await everything(found, "usage") == before
         assert set((await told(found)).values()) == {CALLS + 4}
@@ -96,12 +96,12 @@ async def test_of_two_backups_in_turn_the_second_adds_nothing(azurite: Azurite, 
         await count(source, "one-more")
         later = await quiet(source, tmp_path / "later")
         await target.schema.note(NOON)
-        store = target.stores["usage"]
+        stores = target.stores["usage"], target.stores["directory"]
         one, other = (still, busy) if first == "quiet" else (busy, still)
-        assert not (await bring(*one, store)).is_refused
+        assert not (await bring(*one, *stores)).is_refused
         before = await everything(target, "usage")
-        assert not (await bring(*other, store)).is_refused  # the same calls and sums, by other writers
-        assert (await bring(*later, store)).is_refused
+        assert not (await bring(*other, *stores)).is_refused  # the same calls and sums, by other writers
+        assert (await bring(*later, *stores)).is_refused
         assert await everything(target, "usage") == before
         assert set((await told(target)).values()) == {CALLS + 4}
 
@@ -125,15 +125,15 @@ async def test_killed_at_any_request_it_is_gone_on_with_unless_another_call_came
                             raise KeyboardInterrupt
 
                     with pytest.raises(KeyboardInterrupt):
-                        await bring(*busy, FaultyWholeStore(each.stores["usage"], die))
+                        await bring(*busy, FaultyWholeStore(each.stores["usage"], die), each.stores["directory"])
                 await count(counting, "one-more")
                 before = await everything(counting, "usage")
-                assert (await bring(*busy, counting.stores["usage"])).is_refused
+                assert (await bring(*busy, counting.stores["usage"], counting.stores["directory"])).is_refused
                 assert await everything(counting, "usage") == before
                 if place % 2:  # what came in are calls that both have, so the other may go on with it
-                    assert not (await bring(*still, target.stores["usage"])).is_refused
+                    assert not (await bring(*still, target.stores["usage"], target.stores["directory"])).is_refused
                     assert set((await told(target)).values()) == {214}
-                assert not (await bring(*busy, target.stores["usage"])).is_refused
+                assert not (await bring(*busy, target.stores["usage"], target.stores["directory"])).is_refused
                 assert set((await told(target)).values()) == {214}
 
 
@@ -147,7 +147,7 @@ async def test_what_comes_between_is_found(azurite: Azurite, tmp_path: Path) -> 
             await count(target, "between")
 
         with pytest.raises(StoreUnavailable, match="is being written"):
-            await bring(*part, BeforeWrites(target.stores["usage"], more))
+            await bring(*part, BeforeWrites(target.stores["usage"], more), target.stores["directory"])
 
 
 class BeforeWrites(FaultyWholeStore):

@@ -149,20 +149,19 @@ def test_replay_adds_what_was_missed_and_moves_nothing_else(
     assert main(["verify", "--month", "202611"]) == 0
 
 
-def test_replay_writes_under_a_name_of_its_own_and_notes_no_progress(
-    settings: dict[str, str], hub: EventHubsEndpoint
-) -> None:
+def test_replay_writes_under_a_name_of_its_own(settings: dict[str, str], hub: EventHubsEndpoint) -> None:
     send(hub, usage_event(), usage_event())
     assert main(["replay"]) == 0
 
-    async def run(app: Services) -> tuple[set[str], object]:
+    async def run(app: Services) -> tuple[set[str], set[str]]:
         rows = [row.columns["RowKey"] async for row in app.usage.range("app-1|202611", "h|", "h~")]
-        return {key.split("|")[-1] for key in rows}, await app.progress.reached()
+        noted = app.stores["directory"].range("progress", "", "~~")
+        return {key.split("|")[-1] for key in rows}, {row.columns["noted_by"] async for row in noted}
 
-    writers, progress = with_app(run)
+    writers, noted_by = with_app(run)
+    assert noted_by == {"replay"}
     assert writers <= {"replay-usage-events-0", "replay-usage-events-1"}
     assert writers
-    assert progress == {}
 
 
 def test_replay_takes_out_the_dead_letters_of_what_it_could_count(
