@@ -335,6 +335,44 @@ async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url
     await shot(page, "budgets")
 
 
+@pytest.mark.parametrize(
+    ("days", "evaluated", "left"),
+    [
+        (0, "Evaluated 20 Nov 2026, 13:10", "11 d"),
+        (8, "Not evaluated since 20 Nov 2026, 13:10 (8 days ago)", "3 d"),
+        (11, "Not evaluated since 20 Nov 2026, 13:10 (11 days ago)", "ended"),
+    ],
+)
+async def test_budgets_say_as_of_when_they_are(
+    look: Look, budgets: dict[str, Any], days: int, evaluated: str, left: str
+) -> None:
+    """What is left is counted from now; a period that is over is not told as the one that runs."""
+
+    async def before(page: Page) -> None:
+        async def as_if_one_was_left_out(route: Route) -> None:
+            answer = await (response := await route.fetch()).json()
+            status = next(each for each in answer["budgets"] if each["id"] == "invoices")["status"]
+            status["as_of"] = "2026-11-20T11:05:30Z"
+            await route.fulfill(response=response, json=answer)
+
+        await page.route("**/api/budgets?*", as_if_one_was_left_out)
+        await page.clock.set_fixed_time(NOW + timedelta(days=days))
+
+    page = await look("#range=custom&from=2026-11-14&to=2026-11-20&tz=Europe/Berlin", before=before)
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    line = card.locator(".evaluated")
+    assert await line.inner_text() == evaluated
+    assert ("warn" in str(await line.get_attribute("class"))) == (days > 0)
+    rows = card.locator("tbody tr")
+    assert await rows.locator("td:last-child").all_inner_texts() == [left] * len(budgets)
+    ended = "of the period until 1 Dec 2026, 01:00"
+    assert [ended in text for text in await rows.all_inner_texts()] == [left == "ended"] * len(budgets)
+    assert ["as of 20 Nov 2026, 12:05" in text for text in await rows.all_inner_texts()] == [
+        name == "invoices" for name in BUDGETS
+    ]
+
+
 async def test_budgets_of_several_pages_are_all_there(look: Look, budgets: dict[str, Any]) -> None:
     asked = []
 
