@@ -1,14 +1,15 @@
-"""How far counting is behind: what the hubs hold against what was counted, and the calls that wait for another half.
+"""How far counting is behind: what the hubs hold against what was counted, the calls that wait for another half, and
+what is usually sent by now and was not.
 
 look     asks the hubs and the tables, for whoever wants to know
 recent   the same, at most every ten seconds
-watch    the same from the timer, as metrics
+watch    the same from the timer, as metrics; it notes what the hubs have taken in
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,9 +18,10 @@ from hub_state import HubUnavailable, PartitionState
 from ledger.progress import Reached
 from ledger.schema import SchemaVersions
 from ledger.store import StoreError
+from ledger.traffic import Totals, overdue
 from ledger.waiting import oldest_waiting, take_away_done
 from memo import Memo
-from models.errors import SettingsError
+from models.errors import SettingsError, StoreUnavailable
 from services import Services, now
 
 log = logging.getLogger("usage_collector.backlog")
@@ -45,12 +47,15 @@ class PartitionLag(NamedTuple):
 class Backlog:
     """`parts` are those that were asked, with True for those that answered. `lags` has the partitions of the hubs that
     answered, and none if the tables did not. `oldest_pending` in seconds, None if no call waits. `schema` is None
-    also if no version is noted."""
+    also if no version is noted. `totals` are the events that each hub that answered has ever taken in, `overdue` those
+    that are usual in the hours since its last one, of none if the tables did not answer."""
 
     parts: Mapping[str, bool]
     lags: Sequence[PartitionLag]
     oldest_pending: float | None
     schema: SchemaVersions | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    overdue: Mapping[str, int] = field(default_factory=dict)
 
 
 def hubs_of(services: Services) -> dict[str, str]:
@@ -72,29 +77,42 @@ async def look(services: Services) -> Backlog:
     )
     parts = {TABLES: tables is not None}
     parts |= {f"{role}_hub": found is not None for role, found in zip(hubs, states, strict=True)}
+    totals = {hub: _total(found) for hub, found in zip(hubs.values(), states, strict=True) if found is not None}
     if tables is None:
-        return Backlog(parts, [], None)
+        return Backlog(parts, [], None, totals=totals)
     time = now()
     lags = [
         lag_of(hub, state, tables.reached.get((hub, state.partition)), time)
         for hub, found in zip(hubs.values(), states, strict=True)
         for state in found or ()
     ]
-    return Backlog(parts, lags, _age(tables.oldest, time) if tables.oldest else None, tables.schema)
+    missing = {hub: overdue(tables.traffic.get(hub, {}), total, time) for hub, total in totals.items()}
+    return Backlog(parts, lags, _age(tables.oldest, time) if tables.oldest else None, tables.schema, totals, missing)
+
+
+def _total(states: Sequence[PartitionState]) -> int:
+    """Sequence numbers count from 0."""
+    return sum(max(state.last + 1, 0) for state in states)
 
 
 class _Tables(NamedTuple):
-    """What the tables tell: how far each partition is counted, when the call came that waits longest, and which
-    versions their rows have."""
+    """What the tables tell: how far each partition is counted, when the call came that waits longest, which versions
+    their rows have, and what each hub had taken in by which hour."""
 
     reached: Mapping[tuple[str, str], Reached]
     oldest: datetime | None
     schema: SchemaVersions | None
+    traffic: Mapping[str, Totals]
 
 
 async def _tables(services: Services) -> _Tables:
     return _Tables(
-        *await asyncio.gather(services.progress.reached(), oldest_waiting(services.pending), services.schema.found())
+        *await asyncio.gather(
+            services.progress.reached(),
+            oldest_waiting(services.pending),
+            services.schema.found(),
+            services.traffic.totals(),
+        )
     )
 
 
@@ -102,7 +120,7 @@ async def _answer(part: str, asked: Awaitable[T]) -> T | None:
     try:
         async with asyncio.timeout(SECONDS):
             return await asked
-    except (StoreError, HubUnavailable, SettingsError) as fault:
+    except (StoreError, StoreUnavailable, HubUnavailable, SettingsError) as fault:
         log.warning("%s: %s", part, fault)
     except TimeoutError:
         log.warning("%s: no answer in %g s", part, SECONDS)
@@ -137,6 +155,11 @@ async def recent(services: Services) -> Backlog:
     return await _recent[services].get(lambda: look(services))
 
 
+async def _note(services: Services, totals: Mapping[str, int]) -> None:
+    time = now()
+    await asyncio.gather(*(services.traffic.note(hub, time, total) for hub, total in totals.items()))
+
+
 async def watch(services: Services) -> None:
     """Record the backlog as metrics. Never raises: the timer has other things to do, whatever fails here."""
     try:
@@ -145,7 +168,10 @@ async def watch(services: Services) -> None:
         services.telemetry.looked(backlog.parts)
         for lag in backlog.lags:
             services.telemetry.lag(*lag)
+        for hub, events in backlog.overdue.items():
+            services.telemetry.overdue(hub, events)
         if backlog.parts[TABLES]:
             services.telemetry.oldest_pending(backlog.oldest_pending or 0.0)
+            await _answer(TABLES, _note(services, backlog.totals))
     except Exception:
         log.exception("the backlog is not known")

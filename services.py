@@ -26,6 +26,7 @@ from ledger.progress import Progress
 from ledger.registry import Entries
 from ledger.schema import Schema
 from ledger.store import Store, TableStore
+from ledger.traffic import Traffic
 from ledger.versions import Versions
 from models.errors import SettingsError
 from prices.catalogue import Catalogue
@@ -57,6 +58,7 @@ class Services:
     budget_notes: BudgetNotes
     catalogue: Catalogue | None
     progress: Progress
+    traffic: Traffic
     telemetry: Telemetry
     tables: TableServiceClient
     stores: Mapping[str, TableStore]
@@ -132,6 +134,7 @@ def build(environment: Mapping[str, str]) -> Services:
         budget_notes=BudgetNotes(table(budgets.TABLE)),
         catalogue=Catalogue(settings.price_providers) if settings.price_providers else None,
         progress=Progress(table(directory.TABLE)),
+        traffic=Traffic(table(directory.TABLE)),
         telemetry=Telemetry(by_app=settings.metrics_by_app),
         tables=tables,
         stores=stores,

@@ -55,6 +55,9 @@ LAG_SECONDS = Series(
     "The most that the oldest event not counted yet can have waited",
     ("hub", "partition"),
 )
+OVERDUE = Series(
+    "usage_collector_overdue_events", "Events that are usual in the hours since the hub's last one", ("hub",)
+)
 OLDEST_PENDING = Series(
     "usage_collector_oldest_pending_seconds", "How long the oldest call waits for its other half, 0 if none does"
 )
@@ -76,6 +79,7 @@ SERIES: Final = (
     UP,
     LAG_EVENTS,
     LAG_SECONDS,
+    OVERDUE,
     OLDEST_PENDING,
     DEAD_LETTERS,
     NEWEST_DEAD_LETTER,
@@ -126,6 +130,8 @@ async def get(request: Request) -> Response:
         page.put(LAG_EVENTS, lag.events, lag.hub, lag.partition)
         if lag.seconds is not None:
             page.put(LAG_SECONDS, lag.seconds, lag.hub, lag.partition)
+    for hub, events in backlog.overdue.items():
+        page.put(OVERDUE, events, hub)
     if backlog.parts[TABLES]:
         page.put(OLDEST_PENDING, backlog.oldest_pending or 0.0)
     if dead_letters is not None:

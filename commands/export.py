@@ -9,7 +9,7 @@ from typing import Final
 from commands.backup import Backup, Header, Part
 from commands.progress import Progress
 from commands.replay_from import replay_from
-from ledger import directory, progress, rows, schema
+from ledger import directory, progress, rows, schema, traffic
 from ledger.retry import insist
 from ledger.rows import utc_text
 from ledger.snapshot import snapshot
@@ -19,7 +19,9 @@ from services import Services, now
 HELP = "write all tables, or some, to files in a folder; run again, it goes on where it was"
 AT_ONCE: Final = 4
 """Partitions."""
-NOT_EXPORTED: Final = {directory.TABLE: (directory.CURSORS[0], progress.PARTITION_KEY, schema.PARTITION_KEY)}
+NOT_EXPORTED: Final = {
+    directory.TABLE: (directory.CURSORS[0], progress.PARTITION_KEY, schema.PARTITION_KEY, traffic.PARTITION_KEY)
+}
 """Partitions that belong to the running app and not to its data: keys of cursors, positions in hubs. The schema version
 is in the header."""
 

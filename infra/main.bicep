@@ -362,6 +362,8 @@ output USAGE_TABLES string = functionApp.outputs.usageTables
 output CONNECTED_GATEWAY string = connectsGateway && !createApiManagement
   ? '${empty(apiManagementResourceGroup) ? group.name : apiManagementResourceGroup}/${gatewayName}'
   : ''
+// Before it is made it has no API that a policy could go to: infra/hooks.py.
+output CREATED_GATEWAY string = createApiManagement ? gatewayName : ''
 output NEXT_STEPS string = empty(entraClientId)
   ? 'Key of the query: az functionapp function keys list -g ${group.name} -n ${functionApp.outputs.name} --function-name usage. Then docs/getting-started.md, "Connect a gateway".'
   : 'Token of the query: az account get-access-token --resource api://${entraClientId}. Then docs/getting-started.md, "Connect a gateway".'

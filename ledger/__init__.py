@@ -8,7 +8,7 @@ join.py          what the halves of one call tell -> the call to count (pure)
 pending.py       where halves meet; settle.py counts those that waited too long, waiting.py tells how long they wait
 purge.py         deletes call rows past their retention
 verify.py        recomputes the sums from the call rows
-progress.py      how far each hub partition is counted, for operators
+progress.py      how far each hub partition is counted, for operators; traffic.py: what each hub takes in, hour by hour
 directory.py     which apps and models have rows, so that a query never scans a table
 schema.py        which version the tables' rows have; migrate.py brings older ones up to this one
 forget.py        takes an app or a user out of calls and sums, forget_records.py out of the rest

@@ -91,6 +91,13 @@ LAG_DURATION = Metric(
     "The most that the oldest event not counted yet can have waited",
     (HUB, PARTITION),
 )
+OVERDUE = Metric(
+    "usage_collector.events.overdue",
+    "gauge",
+    "{event}",
+    "Events that are usual in the hours since a hub's last one",
+    (HUB,),
+)
 PENDING_AGE = Metric(
     "usage_collector.pending.oldest_age", "gauge", "s", "How long the oldest call waits for its other half"
 )
@@ -131,6 +138,7 @@ METRICS: Final = (
     UP,
     LAG_EVENTS,
     LAG_DURATION,
+    OVERDUE,
     PENDING_AGE,
     BUDGETS,
     BUDGETS_DURATION,

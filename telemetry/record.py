@@ -39,6 +39,7 @@ from telemetry.instruments import (
     ODD,
     ODDITY,
     OUTCOME,
+    OVERDUE,
     PART,
     PARTITION,
     PENDING_AGE,
@@ -159,6 +160,10 @@ class Telemetry:
         self._gauges[LAG_EVENTS].set(events, attributes)
         if seconds is not None:
             self._gauges[LAG_DURATION].set(seconds, attributes)
+
+    def overdue(self, hub: str, events: int) -> None:
+        """The events that are usual in the hours since the hub's last one."""
+        self._gauges[OVERDUE].set(events, {HUB: hub})
 
     def oldest_pending(self, seconds: float) -> None:
         """How long the oldest call waits, 0 if none does."""

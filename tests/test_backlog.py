@@ -14,10 +14,12 @@ from azure.eventhub.aio import EventHubProducerClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+import backlog as app_backlog
 import services as app_services
 from backlog import PartitionLag, lag_of, look, watch
 from hub_state import PartitionState
 from ledger.progress import Reached
+from ledger.traffic import HOUR
 from local.azurite import Azurite
 from local.eventhubs import EventHubsEndpoint, HubSpec
 from models.origin import Origin
@@ -187,6 +189,32 @@ async def test_the_timer_records_it_as_metrics(azurite: Azurite, endpoint: Event
     assert meter.of("usage_collector.partition.lag.events", **hub) == {("0",): 5, ("1",): 1}
     assert list(meter.of("usage_collector.partition.lag.duration", **hub)) == [("1",)]  # of 0 nothing was counted
     assert 300 <= meter.of("usage_collector.pending.oldest_age")[()] < 330
+
+
+async def test_a_hub_that_falls_silent_is_told_by_what_was_usual(
+    azurite: Azurite, endpoint: EventHubsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the hub's sequence numbers, whatever is counted of it."""
+    with endpoint:
+        async with running(azurite, endpoint) as found:
+            meter = Meter()
+            found.telemetry = meter.telemetry
+            await send(endpoint, "0", 2)
+            await send(endpoint, "1", 3)
+            this = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+            for number in range(-3, 3):  # a week ago a hundred an hour, up to the three of before and the two of now
+                await found.traffic.note(HUB, this - timedelta(weeks=1) + number * HOUR, 400 + 100 * number)
+            monkeypatch.setattr(app_backlog, "now", lambda: this - HOUR)
+            await watch(found)
+            assert meter.of("usage_collector.events.overdue") == {(HUB,): 0, ("gateway-logs",): 0}
+            monkeypatch.setattr(app_backlog, "now", lambda: this + HOUR)
+            await watch(found)
+            assert meter.of("usage_collector.events.overdue") == {(HUB,): 100, ("gateway-logs",): 0}
+            await send(endpoint, "0", 1)
+            await watch(found)
+            assert meter.of("usage_collector.events.overdue") == {(HUB,): 0, ("gateway-logs",): 0}
+            noted = (await found.traffic.totals())[HUB]
+            assert {hour: noted[hour] for hour in (this - HOUR, this + HOUR)} == {this - HOUR: 5, this + HOUR: 6}
 
 
 async def test_the_timer_goes_on_whatever_fails(

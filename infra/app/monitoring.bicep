@@ -28,7 +28,7 @@ var rules = [
   {
     name: 'nothing-is-sent'
     severity: 2
-    window: 'P2D'
+    window: 'PT15M'
     query: loadTextContent('../alerts/nothing-is-sent.kql')
   }
   {

@@ -1,7 +1,7 @@
 """GET /api/metrics: read with Prometheus's own parser, compared with what was counted."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import backlog
 import services
 from api.metrics import SERIES
+from ledger.traffic import HOUR
 from local.azurite import Azurite
 from local.eventhubs import EventHubsEndpoint
 from models.dead_letter import REASONS
@@ -104,6 +105,23 @@ async def test_the_backlog_is_that_of_the_hubs(
         ("totals",): 1,
         ("dead_letters",): 1,
     }
+
+
+async def test_what_is_overdue_goes_on_where_a_month_begins_without_calls(
+    configure: Configure, hub: dict[str, str], event_hubs: EventHubsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The month's sums have no series then, and a rule on them would end while nothing is sent."""
+    first = datetime(2026, 12, 1, tzinfo=UTC)
+    for module in (services, backlog):
+        monkeypatch.setattr(module, "now", lambda: first)
+    found = await configure(**hub)
+    total = sum(event_hubs.event_counts("usage-events"))
+    await found.traffic.note("usage-events", first - 3 * HOUR, total)
+    for number in range(-5, 2):
+        await found.traffic.note("usage-events", first - timedelta(weeks=1) + number * HOUR, 1000 + 70 * number)
+    told = samples(await ask("metrics"))
+    assert not any(name == "usage_collector_month_calls" for name, _ in told)
+    assert told["usage_collector_overdue_events", ("usage-events",)] == 2 * 70
 
 
 async def test_dead_letters_are_those_in_the_table_each_once(configure: Configure, hub: dict[str, str]) -> None:

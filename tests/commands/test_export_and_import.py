@@ -81,7 +81,7 @@ def with_app(do: Callable[[Services], Any]) -> Any:
 
 def kept(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Without what belongs to the running app."""
-    return {key: row for key, row in rows.items() if key[0] not in ("cursors", "progress", "schema")}
+    return {key: row for key, row in rows.items() if key[0] not in ("cursors", "progress", "schema", "traffic")}
 
 
 async def all_tables(found: Services) -> dict[str, dict[tuple[str, str], dict[str, Any]]]:

@@ -33,7 +33,7 @@ NOW = datetime.now(UTC)
 FIRST_SEQUENCE_NUMBER = 2**31 + 5  # longer than 32 bits
 PARTITION = "3"
 
-TIMERS = {"settle_pending", "purge_calls", "evaluate_budgets", "deliver_alerts", "find_anomalies"}
+TIMERS = {"watch_backlog", "settle_pending", "purge_calls", "evaluate_budgets", "deliver_alerts", "find_anomalies"}
 HTTP_FUNCTIONS = {
     "usage": ("GET", "usage", "FUNCTION"),
     "openai_completions": ("GET", "v1/organization/usage/completions", "FUNCTION"),

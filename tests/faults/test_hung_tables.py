@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 
+import backlog
+import function_app
 import pipeline
 import services as app_services
 from api import endpoints
@@ -16,6 +19,7 @@ from models.errors import StoreUnavailable
 from pipeline import ingest
 from services import Services
 from tests.support.events import NOON, raw_event, usage_event
+from tests.support.metrics import Meter
 
 
 @asynccontextmanager
@@ -75,6 +79,34 @@ async def test_an_attempt_at_a_batch_ends_and_can_be_repeated(monkeypatch: pytes
         async with asyncio.timeout(30):
             with pytest.raises(StoreUnavailable, match="not done within"):
                 await ingest([raw_event(usage_event())], found, now=lambda: NOON)
+
+
+async def due(name: str) -> None:
+    """What the host does when the timer of this function is due."""
+    function = getattr(function_app, name)._function.get_user_function()
+    await function(timer=None, context=SimpleNamespace(invocation_id="one"))
+
+
+async def test_the_timer_that_looks_tells_each_minute_that_the_tables_do_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long what writes to them waits: without its points no rule on them fires."""
+    monkeypatch.setattr(backlog, "SECONDS", 0.3)
+    async with hung() as found:
+        monkeypatch.setattr(app_services, "get", lambda: found)
+        meter = Meter()
+        found.telemetry = meter.telemetry
+        settles = asyncio.create_task(due("settle_pending"))
+        for _ in range(3):
+            await due("watch_backlog")
+            assert meter.of("usage_collector.up") == {("tables",): 0, ("usage_events_hub",): 0}
+        assert not settles.done()
+        settles.cancel()
+        await asyncio.gather(settles, return_exceptions=True)
+
+
+def test_a_look_ends_before_the_next_one_is_due() -> None:
+    assert 3 * backlog.SECONDS < 60 / 2
 
 
 def test_the_longest_answer_is_before_azures_front_end_gives_up() -> None:

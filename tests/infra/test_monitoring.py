@@ -13,6 +13,7 @@ from api.metrics import SERIES
 from telemetry.instruments import METRICS
 from tests.infra.bicep import INFRA, MAIN, ROOT, properties, text, variable, walk
 from tests.infra.queries import fenced, grafana_expressions, kusto_faults, workbook_queries
+from tests.ledger.test_traffic import ENOUGH
 
 MONITORING = INFRA / "app/monitoring.bicep"
 ALERTS = {path.stem: path.read_text() for path in sorted((INFRA / "alerts").glob("*.kql"))}
@@ -84,7 +85,24 @@ def test_what_stops_is_told_hub_by_hub() -> None:
     assert ALERTS["a-part-does-not-answer"].count("by part\n") == ALERTS["nothing-is-sent"].count("by hub\n") == 1
     behind = ALERTS["a-partition-is-not-counted"]
     assert "ever_counted == 0" in behind, "the lag's duration is not there where nothing was ever counted"
-    assert '"usage_collector.up"' in ALERTS["nobody-looks"], "is recorded whatever answers"
+
+
+def test_what_is_silent_too_long_is_the_same_to_both_and_ends_when_an_event_comes() -> None:
+    """The number goes on from one month and one hour to the next, so that neither rule ends for itself."""
+    (rule,) = [rule for group in RULES["groups"] for rule in group["rules"] if "NothingIsSent" in rule["alert"]]
+    assert rule["expr"] == f"min_over_time(usage_collector_overdue_events[15m]) >= {ENOUGH}"
+    assert ALERTS["nothing-is-sent"].endswith(f"summarize overdue = min(value) by hub\n| where overdue >= {ENOUGH}\n")
+
+
+def test_however_often_anybody_looked_a_rule_tells_that_the_tables_do_not_answer() -> None:
+    """From no look to one a minute: a part that never answered is told, or that too little is known."""
+    (least,) = re.findall(r"points >= (\d+) and answered == 0", ALERTS["a-part-does-not-answer"])
+    (too_few,) = re.findall(r"looks < (\d+)", ALERTS["nobody-looks"])
+    assert least == too_few
+    assert int(least) < 10, "a point a minute, and the last of them are still on their way"
+    for name in ("a-part-does-not-answer", "nobody-looks"):
+        assert '"usage_collector.up"' in ALERTS[name], "is recorded whatever answers"
+    assert '== "tables"' in ALERTS["nobody-looks"], "else each part of a look is a look"
 
 
 @pytest.mark.parametrize("expression", PROMQL)
