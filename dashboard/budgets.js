@@ -12,6 +12,9 @@ const MANY = 100;
 const NAMED = 50;
 /** Budgets of a page: well below 1 MB, however long their names and webhooks are. */
 const PAGE = 250;
+/** Budgets are evaluated every five minutes: so many seconds are some times in which they were not. */
+const LATE = 900;
+const DAY = 86_400_000;
 
 /**
  * What the API knows of budgets and alerts, null where it has none of either: all, or those of the apps and cost centres that
@@ -64,23 +67,52 @@ export const appsOf = ({ all, alerts }) =>
 export function budgetsTable({ all, alerts }, state, display) {
   const rest = all.slice(SHOWN);
   const unknown = rest.filter((budget) => percentOf(budget) === null).length;
+  const evaluated = all.map(({ status }) => status?.as_of).filter(Boolean).sort((a, b) => Date.parse(a) - Date.parse(b)).at(-1) ?? null;
+  const tableOf = (caption, some) => table(caption, columns(evaluated, state.tz, display), some, { hidden: true });
   return [
-    all.length > 0 && tableOf("Budgets", all.slice(0, SHOWN), display),
+    evaluated && asOf(evaluated, state.tz),
+    all.length > 0 && tableOf("Budgets", all.slice(0, SHOWN)),
     rest.length > 0 && h("details", {}, h("summary", {}, `${f.count(rest.length)} more${unknown ? `, of ${f.count(unknown)} of them nobody knows how much is used` : ", used less"}`),
-      tableOf("More budgets", rest, display)),
+      tableOf("More budgets", rest)),
     alerts.length > 0 && [h("h3", {}, "Latest alerts"), h("ul", { class: "alerts" }, alerts.map((alert) => h("li", {}, told(alert, state.tz, display))))],
   ];
 }
 
-function tableOf(caption, budgets, display) {
-  return table(caption, [
+/** When the timer looked at budgets last. What is used of them since is not known. */
+function asOf(evaluated, tz) {
+  const seconds = (Date.now() - Date.parse(evaluated)) / 1000;
+  const time = f.time(evaluated, tz, "minute");
+  return seconds > LATE
+    ? h("p", { class: "evaluated warn" }, `Not evaluated since ${time} (${f.since(seconds)})`)
+    : h("p", { class: "evaluated quiet" }, `Evaluated ${time}`);
+}
+
+function columns(evaluated, tz, display) {
+  return [
     { title: "Budget", of: (budget) => [budget.id, h("div", { class: "quiet", title: budget.app }, covered(budget, display))] },
-    { title: "Used", of: used },
+    { title: "Used", of: (budget) => [used(budget), ofWhen(budget, evaluated, tz)] },
     { title: "Actual", number: true, of: (budget) => amount(budget, budget.status?.actual) },
     { title: "Projected", number: true, of: (budget) => h("span", { class: isMore(budget) && "warn" }, amount(budget, budget.status?.projected)) },
     { title: "Limit", number: true, of: (budget) => [amount(budget, budget.limit), ` a ${budget.period}`] },
-    { title: "Left", number: true, of: (budget) => (budget.status ? `${f.count(Math.ceil(budget.status.days_left))} d` : "–") },
-  ], budgets, { hidden: true });
+    { title: "Left", number: true, of: left },
+  ];
+}
+
+const isOver = ({ period_end: end }) => Date.parse(end) <= Date.now();
+
+function left({ status }) {
+  if (!status) return "–";
+  return isOver(status) ? "ended" : `${f.count(Math.ceil((Date.parse(status.period_end) - Date.now()) / DAY))} d`;
+}
+
+/** Of a budget whose figures are not those of now: of a period that is over, or from before the timer's last run. */
+function ofWhen({ status }, evaluated, tz) {
+  if (!status) return null;
+  const told = [
+    isOver(status) && `of the period until ${f.time(status.period_end, tz, "minute")}`,
+    Date.parse(status.as_of) < Date.parse(evaluated) && `as of ${f.time(status.as_of, tz, "minute")}`,
+  ].filter(Boolean);
+  return told.length > 0 && h("div", { class: "warn" }, told.join(", "));
 }
 
 function covered(budget, display) {

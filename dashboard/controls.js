@@ -40,24 +40,31 @@ function choice(title, choices, name, choose) {
   return { label: h("label", {}, title, select), show };
 }
 
-/** A day. Each key that makes a whole date of it is a change: what is typed is taken by Enter, or when the field is left. */
+/**
+ * A day. Each key that makes a whole date of it is a change: what is typed is taken by Enter, or when the field is left. The field
+ * follows each state that is shown, as after Back: what was half typed is not of that.
+ */
 function day(title, name, current, choose) {
   const input = h("input", { type: "date", required: true, min: DAYS.first, max: DAYS.last });
-  let typing = false;
+  let byKeys = false; // while a key is down
+  let typed = false; // what stands there, and is not taken yet
   const take = () => {
-    typing = false;
+    typed = false;
     if (input.validity.valid) choose(input.value);
     show(current());
   };
   const show = (state) => {
-    if (!typing && input.value !== state[name]) input.value = state[name];
+    typed = false;
+    if (input.value !== state[name]) input.value = state[name];
   };
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") take();
-    else typing = !opensPicker(event);
+    else byKeys = !opensPicker(event);
   });
-  input.addEventListener("change", () => typing || take());
-  input.addEventListener("blur", () => typing && take());
+  for (const end of ["keyup", "blur"]) input.addEventListener(end, () => { byKeys = false; });
+  input.addEventListener("input", () => { typed = byKeys; });
+  input.addEventListener("change", () => typed || take());
+  input.addEventListener("blur", () => typed && take());
   return { label: h("label", {}, title, input), show };
 }
 

@@ -89,12 +89,22 @@ export function tiles(answer) {
 
 const than = (row, name) => (f.growth(row, name) === null ? null : [change(row, name), " on the period before"]);
 
-/** By how much a figure grew; more is neither good nor bad. */
+/** By how much a figure grew; more is neither good nor bad. New is only what had no calls before. */
 function change(row, name) {
   const grown = f.growth(row, name);
-  if (grown === null) return row.previous ? h("span", { class: "change" }, Number(row[name]) ? "new" : "–") : null;
+  if (grown === null) return row.previous ? h("span", { class: "change", title: whyUnknown(row, name) }, notGrown(row, name)) : null;
   const before = ["cost", "cache_savings"].includes(name) ? f.dollars(row.previous[name]) : f.count(row.previous[name]);
   return h("span", { class: "change", title: `${before} in the period before` }, f.grown(grown));
+}
+
+function notGrown(row, name) {
+  if (!row.previous.calls) return row.calls ? "new" : "–";
+  return row.change[name] === null ? "not known" : "–";
+}
+
+function whyUnknown({ previous, ...row }, name) {
+  if (!previous.calls || row.change[name] !== null) return null;
+  return [[notPriced(previous), "in the period before"], [notPriced(row), "now"]].filter(([told]) => told).map((told) => told.join(" ")).join("; ");
 }
 
 /** The measure over time, stacked; the rest of the total is a series of its own. */

@@ -85,6 +85,36 @@ async def test_a_day_that_is_picked_is_taken_at_once(look: Look) -> None:
     await page.wait_for_url("**from=2026-11-19&to=2026-11-19*")
 
 
+async def test_a_day_follows_the_way_back(look: Look) -> None:
+    """A field in which nobody typed changes nothing when it is left; what was half typed is not of the view before."""
+    page = await look("#range=custom&from=2026-11-10&to=2026-11-15&tz=UTC")
+    field = page.get_by_label("From")
+    for keys in ("ArrowRight", "1", "Delete"):
+        await field.fill("2026-11-12")
+        await page.wait_for_url("**from=2026-11-12*")
+        await settled(page)
+        await field.focus()
+        await page.keyboard.press(keys)
+        await page.go_back()
+        await page.wait_for_url("**from=2026-11-10*")
+        await settled(page)
+        assert await focused(page) == "From", keys
+        assert await field.input_value() == "2026-11-10", keys
+        await page.get_by_label("Measure").focus()
+        await settled(page)
+        assert "from=2026-11-10" in page.url, keys
+        assert "10 Nov 2026, 00:00" in await page.locator(".heading").inner_text()
+
+
+async def test_a_day_that_is_picked_after_some_keys_is_taken_at_once(look: Look) -> None:
+    page = await look("#range=custom&from=2026-11-10&to=2026-11-15&tz=UTC")
+    field = page.get_by_label("From")
+    await field.focus()
+    await page.keyboard.press("ArrowRight")
+    await field.fill("2026-11-12")
+    await page.wait_for_url("**from=2026-11-12*")
+
+
 async def test_days_to_choose_are_those_of_the_zone(look: Look) -> None:
     """It is the 21st in Apia when it is still the 20th in UTC."""
     page = await look("#tz=Pacific/Apia")

@@ -11,6 +11,8 @@ from playwright.async_api import Page, Route
 import services
 from tests.dashboard.conftest import READY, Look, api, figures, shot
 from tests.dashboard.known import BUSY, HOSTILE, NAMES, READER
+from tests.queries.filled import fill
+from tests.support.events import usage_event
 from tests.support.principals import SIGN_IN, signed_in
 from tests.support.served import served
 
@@ -307,6 +309,60 @@ async def test_on_paper_it_is_light_without_controls(look: Look) -> None:
     await same_colours(page, "screen, light")
     await page.emulate_media(media="print", color_scheme="dark")
     await same_colours(page, "print, dark")
+
+
+LONG = "an-app-with-a-name-that-is-longer-than-a-line-" * 3
+MODEL = "vertex_ai/publishers/anthropic/models/claude-opus-4-5-20260101-preview-eu"
+BUDGET: dict[str, Any] = {
+    "id": "b" * 60,
+    "app": LONG,
+    "cost_center": None,
+    "model": MODEL,
+    "period": "month",
+    "tz": "UTC",
+    "unit": "tokens",
+    "limit": "1000000000",
+    "etag": "1",
+    "status": None,
+}
+CUT = """[...document.querySelectorAll("table")].filter(each => each.checkVisibility()).map(each => [
+    each.caption.textContent,
+    each.getBoundingClientRect().right - each.closest(".card").getBoundingClientRect().right,
+    getComputedStyle(each.parentElement).overflow,
+])"""
+"""Of each table by how much it is wider than its card, and whether what is wider or higher is cut off."""
+
+
+async def test_no_table_is_cut_off_on_paper(look: Look) -> None:
+    """A4 between margins of a centimetre, with names as long as they come and numbers of nine digits."""
+    cached = {"cached_tokens": 12_345_678}
+    usage = {"prompt_tokens": 123_456_789, "completion_tokens": 1_234_567, "prompt_tokens_details": cached}
+    times = [f"2026-10-{day}T{hour:02}:00:00Z" for day in (17, 18) for hour in range(24)]
+    sent = [
+        usage_event(app_id=app, request_id=f"{app}{time}", response_model=MODEL, timestamp=time, usage=usage)
+        for app in (LONG, *(f"{number}-{LONG[:40]}" for number in range(9)))
+        for time in (times if app == LONG else times[:1])
+    ]
+    await fill(services.get(), [(event, "0") for event in sent])
+    answer = {"budgets": [BUDGET], "next_cursor": None}
+    days = "range=custom&from=2026-10-17&to=2026-10-18&tz=UTC"
+    tables = 0
+    for state in (f"{days}&by=app", f"{days}&by=app&measure=total_tokens&app={LONG}"):
+        page = await look(
+            f"#{state}",
+            width=717,
+            before=lambda page: page.route("**/api/budgets?*", lambda route: route.fulfill(json=answer)),
+        )
+        await page.locator(".card tbody tr", has_text=BUDGET["id"]).wait_for()
+        await page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+        await page.locator("details tbody tr").nth(4 * 48 - 1).wait_for()
+        await page.emulate_media(media="print")
+        found = await page.evaluate(CUT)
+        assert not [each for each in found if each[1] > 0 or each[2] != "visible"], found
+        assert await page.evaluate("document.documentElement.scrollWidth") == 717
+        tables += len(found)
+        await shot(page, f"paper-{tables}")
+    assert tables >= 12
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ import services
 from budgets.evaluate import evaluate
 from tests.dashboard.conftest import READY, Look, api, figures, put, shot
 from tests.dashboard.known import BUSY, HOSTILE, MODELS, NAMES, NOW, QUIET
+from tests.queries.filled import fill
+from tests.support.events import usage_event
 
 WEEK = "from=2026-11-13T23:00:00Z&to=2026-11-20T12:10:00Z&tz=Europe/Berlin"
 """The last seven days of Berlin."""
@@ -54,6 +56,37 @@ async def test_top_lists_are_the_rows_of_the_api_with_their_change(look: Look, u
             assert exact == [expected["cost"] or "", str(expected["total_tokens"]), str(expected["calls"])]
             grown = expected["change"]["total_tokens"] / expected["previous"]["total_tokens"]
             assert (await row.locator("td").last.inner_text()).startswith("-" if grown < 0 else "+")
+
+
+WITHOUT_PRICE = MODELS[2]
+CHANGES = {
+    "grown": ([MODELS[0]], [MODELS[0]] * 2, ("+100%", "+100%")),
+    "now-partly-priced": ([MODELS[0]], [MODELS[0], WITHOUT_PRICE], ("not known", "+100%")),
+    "not-priced-before": ([WITHOUT_PRICE], [MODELS[0]], ("not known", "0%")),
+    "new": ([], [MODELS[0]], ("new", "new")),
+    "new-not-priced": ([], [WITHOUT_PRICE], ("new", "new")),
+}
+"""Of apps the models of their calls in a week and in the next, and how their cost and their tokens changed."""
+
+
+async def test_only_what_had_no_calls_before_is_new(look: Look, url: str) -> None:
+    """Where something has no price, nobody knows how much more it costs."""
+    sent = [
+        usage_event(
+            app_id=app, request_id=f"{app}-{day}-{number}", response_model=model, timestamp=f"2026-10-{day}T12:00:00Z"
+        )
+        for app, (before, after, _) in CHANGES.items()
+        for day, models in (("08", before), ("15", after))
+        for number, model in enumerate(models)
+    ]
+    await fill(services.get(), [(event, "0") for event in sent])
+    for number, measure in enumerate(("cost", "total_tokens")):
+        page = await look(f"#range=custom&from=2026-10-13&to=2026-10-19&tz=UTC&measure={measure}")
+        rows = page.locator(".card", has_text="Top apps").locator("tbody tr")
+        told = {
+            await row.locator("th").inner_text(): await row.locator("td").last.inner_text() for row in await rows.all()
+        }
+        assert told == {app: changes[number] for app, (_, _, changes) in CHANGES.items()}
 
 
 @pytest.mark.parametrize(("by", "measure"), [("model", "cost"), ("app", "calls"), ("cost_center", "total_tokens")])
@@ -300,6 +333,44 @@ async def test_budgets_with_their_projection_and_what_was_raised(look: Look, url
         summary = alert["summary"].replace(alert["app"], NAMES[alert["app"]], 1)
         assert text.endswith(f"{alert['threshold']} % Budget {alert['budget']}: {summary}")
     await shot(page, "budgets")
+
+
+@pytest.mark.parametrize(
+    ("days", "evaluated", "left"),
+    [
+        (0, "Evaluated 20 Nov 2026, 13:10", "11 d"),
+        (8, "Not evaluated since 20 Nov 2026, 13:10 (8 days ago)", "3 d"),
+        (11, "Not evaluated since 20 Nov 2026, 13:10 (11 days ago)", "ended"),
+    ],
+)
+async def test_budgets_say_as_of_when_they_are(
+    look: Look, budgets: dict[str, Any], days: int, evaluated: str, left: str
+) -> None:
+    """What is left is counted from now; a period that is over is not told as the one that runs."""
+
+    async def before(page: Page) -> None:
+        async def as_if_one_was_left_out(route: Route) -> None:
+            answer = await (response := await route.fetch()).json()
+            status = next(each for each in answer["budgets"] if each["id"] == "invoices")["status"]
+            status["as_of"] = "2026-11-20T11:05:30Z"
+            await route.fulfill(response=response, json=answer)
+
+        await page.route("**/api/budgets?*", as_if_one_was_left_out)
+        await page.clock.set_fixed_time(NOW + timedelta(days=days))
+
+    page = await look("#range=custom&from=2026-11-14&to=2026-11-20&tz=Europe/Berlin", before=before)
+    card = page.locator(".card", has=page.get_by_role("heading", name="Budgets"))
+    await card.locator("tbody tr").last.wait_for()
+    line = card.locator(".evaluated")
+    assert await line.inner_text() == evaluated
+    assert ("warn" in str(await line.get_attribute("class"))) == (days > 0)
+    rows = card.locator("tbody tr")
+    assert await rows.locator("td:last-child").all_inner_texts() == [left] * len(budgets)
+    ended = "of the period until 1 Dec 2026, 01:00"
+    assert [ended in text for text in await rows.all_inner_texts()] == [left == "ended"] * len(budgets)
+    assert ["as of 20 Nov 2026, 12:05" in text for text in await rows.all_inner_texts()] == [
+        name == "invoices" for name in BUDGETS
+    ]
 
 
 async def test_budgets_of_several_pages_are_all_there(look: Look, budgets: dict[str, Any]) -> None:
