@@ -127,7 +127,7 @@ async def _count(
     log.info("%s", json.dumps({"event": "batch", "invocation_id": invocation_id, **asdict(report)}))
     services.telemetry.batch(report, committed, dead_letters)
     if replay is None:
-        await services.progress.note(events[-1].origin)
+        await services.progress.note(events[-1].origin, events[0].origin)
     return report
 
 

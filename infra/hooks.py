@@ -71,7 +71,8 @@ def refused(given: Mapping[str, str], created: str = "") -> list[str]:
     if creates and given["apiName"] and not created:
         reasons.append(
             f"CREATE_API_MANAGEMENT makes a gateway without APIs, and API_NAME is {given['apiName']!r}: provision "
-            "without API_NAME and API_POLICY, make the API, then set them and provision again."
+            "without API_NAME and API_POLICY, make the API, then set them and provision again. If an earlier version "
+            "of this template made the gateway and the API is there: azd env set CREATED_GATEWAY <the gateway's name>."
         )
     reasons += _refused_addresses(given["gatewayAddresses"], _is_true(given["privateNetwork"]))
     if creates and _is_true(given["privateNetwork"]) and not given["gatewayAddresses"]:

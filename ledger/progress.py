@@ -1,5 +1,6 @@
 """How far each hub partition is counted: table `directory`, PartitionKey `progress`, a row per partition. One that an
-import or a replay wrote says so in the column `noted_by`.
+import or a replay wrote says so in the column `noted_by`; what the app's own reader counts beyond a gap behind it
+stands beside that (`own_…`) until a replay has filled the gap.
 
 For operators only. Counting never reads it, and a row that could not be written stops nothing.
 """
@@ -8,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,9 @@ from models.origin import Origin
 
 PARTITION_KEY: Final = "progress"
 NOTED_BY: Final = "noted_by"
+OWN_FIRST: Final = "own_first_sequence_number"
+OWN_LAST: Final = "own_sequence_number"
+OWN_TIME: Final = "own_enqueued_time_utc"
 SECONDS: Final = 5.0
 """A batch waits no longer than that for its row."""
 MAX_CONFLICTS: Final = 5
@@ -37,6 +41,9 @@ class Reached(NamedTuple):
     sequence_number: int
 
 
+_NOTHING: Final = Reached(datetime.min.replace(tzinfo=UTC), -1)
+
+
 class Progress:
     """Writes a row with each batch, so that a partition that falls silent is never shown behind."""
 
@@ -44,11 +51,11 @@ class Progress:
         self._store = store
         self._known: dict[str, tuple[Reached, str] | None] = {}
 
-    async def note(self, last: Origin) -> None:
-        """A batch that ends with this event is counted. Never raises."""
+    async def note(self, last: Origin, first: Origin | None = None) -> None:
+        """A batch is counted that begins with `first` (None: it is one event) and ends with `last`. Never raises."""
         try:
             async with asyncio.timeout(SECONDS):
-                await insist(partial(self._advance, last))
+                await insist(partial(self._advance, first or last, last))
         except (StoreUnavailable, StoreError, TimeoutError) as fault:
             log.warning("progress of %s %s is not noted: %s", last.hub, last.partition, fault or type(fault).__name__)
 
@@ -67,33 +74,36 @@ class Progress:
             row = await self._store.get(PARTITION_KEY, _key(last))
             is_behind = row is None or _reached(row.columns) < Reached(last.enqueued_time, last.sequence_number)
             if is_behind and (row is None or NOTED_BY in row.columns):
-                entity = _entity(_key(last), last) | {NOTED_BY: "replay"}
+                entity = _noted(row.columns if row else {}, last, "replay")
                 await self._store.submit([Write(entity, row.etag if row else None)])
 
         while True:
             with suppress(RowExists, RowChanged):  # by the reader, or by us and the answer was lost: look again
                 return await insist(attempt)
 
-    async def _advance(self, last: Origin) -> None:
+    async def _advance(self, first: Origin, last: Origin) -> None:
         """Forward only, whoever writes: an earlier owner of the partition can be late, and a replay brings old events.
         What is newer is told by the time, since sequence numbers start again in a hub that is made anew."""
         key = _key(last)
         reached = Reached(last.enqueued_time, last.sequence_number)
         for _ in range(MAX_CONFLICTS):
-            known = self._known.pop(key) if key in self._known else await self._read(key)
+            known = self._known.pop(key, None)
+            entity, noted = _entity(key, last), False
+            if known is None and (row := await self._store.get(PARTITION_KEY, key)) is not None:
+                known = _reached(row.columns), row.etag
+                if noted := NOTED_BY in row.columns:
+                    entity = _beside(row.columns, first, last)
             if known is not None and known[0] >= reached:
-                self._known[key] = known
+                if not noted:
+                    self._known[key] = known
                 return
             try:
-                etags = await self._store.submit([Write(_entity(key, last), known[1] if known else None)])
+                etags = await self._store.submit([Write(entity, known[1] if known else None)])
             except (RowExists, RowChanged):
                 continue
-            self._known[key] = reached, etags[0]
+            if NOTED_BY not in entity:
+                self._known[key] = reached, etags[0]
             return
-
-    async def _read(self, key: str) -> tuple[Reached, str] | None:
-        row = await self._store.get(PARTITION_KEY, key)
-        return (_reached(row.columns), row.etag) if row else None
 
     async def reached(self) -> dict[tuple[str, str], Reached]:
         """By hub and partition. Raises StoreError."""
@@ -114,6 +124,39 @@ def _entity(key: str, last: Origin) -> Entity:
         "sequence_number": EntityProperty(last.sequence_number, EdmType.INT64),
         "enqueued_time_utc": utc_text(last.enqueued_time),
     }
+
+
+def _beside(columns: Mapping[str, Any], first: Origin, last: Origin) -> Entity:
+    """The row in which an import or a replay noted how far it came, after the app's reader counted these events: the
+    reader's from then on if they follow, else what it counted stands in it. A reader leaves nothing out, so where it
+    began and how far it came tells all."""
+    if first.sequence_number <= columns["sequence_number"] + 1:
+        return _entity(_key(last), last)
+    began = min(first.sequence_number, columns.get(OWN_FIRST, first.sequence_number))
+    own = max(Reached(last.enqueued_time, last.sequence_number), _own(columns) or _NOTHING)
+    return {name: value for name, value in columns.items() if name not in (OWN_FIRST, OWN_LAST, OWN_TIME)} | {
+        "sequence_number": EntityProperty(columns["sequence_number"], EdmType.INT64),
+        OWN_FIRST: EntityProperty(began, EdmType.INT64),
+        OWN_LAST: EntityProperty(own.sequence_number, EdmType.INT64),
+        OWN_TIME: utc_text(own.enqueued_time),
+    }
+
+
+def _noted(columns: Mapping[str, Any], last: Origin, by: str) -> Entity:
+    """The row after a replay came to `last`; the reader's own again where that fills the gap before what it counted."""
+    own = _own(columns)
+    if own is None:
+        return _entity(_key(last), last) | {NOTED_BY: by}
+    if last.sequence_number + 1 >= columns[OWN_FIRST]:
+        reached = max(own, Reached(last.enqueued_time, last.sequence_number))
+        return _entity(_key(last), last._replace(sequence_number=reached[1], enqueued_time=reached[0]))
+    kept: Entity = {OWN_FIRST: columns[OWN_FIRST], OWN_LAST: columns[OWN_LAST]}
+    kept = {name: EntityProperty(number, EdmType.INT64) for name, number in kept.items()}
+    return _entity(_key(last), last) | kept | {OWN_TIME: columns[OWN_TIME], NOTED_BY: by}
+
+
+def _own(columns: Mapping[str, Any]) -> Reached | None:
+    return Reached(datetime.fromisoformat(columns[OWN_TIME]), columns[OWN_LAST]) if OWN_FIRST in columns else None
 
 
 def _reached(columns: Mapping[str, Any]) -> Reached:

@@ -83,3 +83,33 @@ async def test_tables_that_do_not_answer_are_logged_and_hold_up_nothing(
             async with asyncio.timeout(20):
                 await Progress(FaultyStore(store, at(*range(1, 100)))).note(event(5))
     assert "progress of usage-events 0 is not noted" in caplog.text
+
+
+async def test_what_the_reader_counts_behind_a_gap_hides_no_gap(azurite: Azurite) -> None:
+    """Restored tables reach to 9, the app's checkpoint lies at 30: until a replay has read 10 to 29 they are lag."""
+    async with fresh_table(azurite.connection_string) as store:
+        reader = Progress(store)
+        await reader.note_restored(*KEY, reached(event(9)))
+        await reader.note(event(8), event(5))
+        await reader.note(event(34), event(30))
+        await Progress(store).note(event(39), event(35))
+        assert await reader.reached() == {KEY: reached(event(9))}
+        await reader.note_replayed(event(20))
+        await reader.note(event(44), event(40))
+        assert await reader.reached() == {KEY: reached(event(20))}
+        await reader.note_replayed(event(29))
+        assert await reader.reached() == {KEY: reached(event(44))}
+        await reader.note(event(50), event(45))
+        assert await reader.reached() == {KEY: reached(event(50))}
+        await reader.note_replayed(event(60))
+        assert await reader.reached() == {KEY: reached(event(50))}
+
+
+async def test_a_reader_that_goes_on_where_the_import_ended_takes_the_row_over(azurite: Azurite) -> None:
+    async with fresh_table(azurite.connection_string) as store:
+        reader = Progress(store)
+        await reader.note_restored(*KEY, reached(event(9)))
+        await reader.note(event(12), event(8))
+        assert await reader.reached() == {KEY: reached(event(12))}
+        await reader.note(event(20), event(18))  # a batch whose row was not written lies between
+        assert await reader.reached() == {KEY: reached(event(20))}
