@@ -51,6 +51,7 @@ CONCURRENCY: Final = 8
 TOO_SLOW: Final = "too_slow"
 """What is said of a budget that was not asked for, since the run had no time left."""
 GONE: Final = "calls_not_kept"
+HOPELESS: Final = (GONE, "too_much_to_read")
 """What no later run can answer: of a period that ended it is not waited for."""
 MICROSECOND: Final = timedelta(microseconds=1)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -189,8 +190,9 @@ async def _judge_one(
                 budget.fault = used
                 continue
             if used != GONE:
-                budget.fault, is_settled = used, False
-            is_over = used == GONE and budget.settled is not None and found.period.end <= budget.settled
+                budget.fault = used
+            is_settled = is_settled and used in HOPELESS
+            is_over = used in HOPELESS and budget.settled is not None and found.period.end <= budget.settled
             first, outcome = _first_day(found), " is given up" if is_over else ""
             log.warning("budget %s: its period from %s%s: %s", budget.version.id, first, outcome, used)
             continue

@@ -53,6 +53,21 @@ async def test_a_period_whose_calls_are_not_kept_any_more_is_given_up(
         assert await raised(services) == ["a/1/2024-02-01/50"]
 
 
+async def test_a_day_with_too_many_calls_at_its_edge_is_given_up_too(
+    azurite: Azurite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else it would be asked for ever, and in time there would be no room for days that ended later."""
+    async with app(azurite, QUERY_MAX_CALLS="100") as services:
+        await enter(services, "a", edited="2024-03-01T18:35", tz="Asia/Kolkata", thresholds=[50])
+        just_after = [f"2024-03-01T18:{number // 60 + 40}:{number % 60:02}Z" for number in range(120)]
+        await fill(services, [(usage_event(app_id="search", timestamp=time), "0") for time in just_after])
+        assert (await run(services, "2024-03-03T12:00")).failed == 1
+        for day in ("04", "05", "06"):
+            report = await run(services, f"2024-03-{day}T12:00")
+        assert (report.failed, report.periods) == (0, 3)  # the day of the run before, the one between, and this
+        assert caplog.text.count("budget a: its period from 2024-03-02 is given up: too_much_to_read") == 1
+
+
 async def test_what_this_period_cannot_be_asked_settles_those_before_it(
     azurite: Azurite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
