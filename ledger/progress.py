@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -41,9 +41,6 @@ class Reached(NamedTuple):
     sequence_number: int
 
 
-_NOTHING: Final = Reached(datetime.min.replace(tzinfo=UTC), -1)
-
-
 class Progress:
     """Writes a row with each batch, so that a partition that falls silent is never shown behind."""
 
@@ -64,7 +61,7 @@ class Progress:
         StoreUnavailable."""
         last = Origin(hub, partition, reached.sequence_number, reached.enqueued_time)
         with suppress(RowExists):
-            await insist(partial(self._store.submit, [Write(_entity(_key(last), last) | {NOTED_BY: "import"})]))
+            await insist(partial(self._store.submit, [Write(_entity(last, "import"))]))
 
     async def note_replayed(self, last: Origin) -> None:
         """A replay counted all through this event. Forward only, and a row that the app's own reader wrote stays: it
@@ -72,7 +69,7 @@ class Progress:
 
         async def attempt() -> None:
             row = await self._store.get(PARTITION_KEY, _key(last))
-            is_behind = row is None or _reached(row.columns) < Reached(last.enqueued_time, last.sequence_number)
+            is_behind = row is None or _reached(row.columns) < _reached_at(last)
             if is_behind and (row is None or NOTED_BY in row.columns):
                 entity = _noted(row.columns if row else {}, last, "replay")
                 await self._store.submit([Write(entity, row.etag if row else None)])
@@ -85,10 +82,10 @@ class Progress:
         """Forward only, whoever writes: an earlier owner of the partition can be late, and a replay brings old events.
         What is newer is told by the time, since sequence numbers start again in a hub that is made anew."""
         key = _key(last)
-        reached = Reached(last.enqueued_time, last.sequence_number)
+        reached = _reached_at(last)
         for _ in range(MAX_CONFLICTS):
             known = self._known.pop(key, None)
-            entity, noted = _entity(key, last), False
+            entity, noted = _entity(last), False
             if known is None and (row := await self._store.get(PARTITION_KEY, key)) is not None:
                 known = _reached(row.columns), row.etag
                 if noted := NOTED_BY in row.columns:
@@ -115,49 +112,65 @@ def _key(event: Origin) -> str:
     return f"{escape_key(event.hub)}|{escape_key(event.partition)}"
 
 
-def _entity(key: str, last: Origin) -> Entity:
-    return {
+class _Own(NamedTuple):
+    """What the app's reader counted beyond a gap: from which sequence number on, and how far. It leaves nothing out, so
+    that this tells all."""
+
+    first: int
+    reached: Reached
+
+
+def _entity(last: Origin, noted_by: str | None = None, own: _Own | None = None) -> Entity:
+    entity: Entity = {
         "PartitionKey": PARTITION_KEY,
-        "RowKey": key,
+        "RowKey": _key(last),
         "hub": last.hub,
         "partition": last.partition,
         "sequence_number": EntityProperty(last.sequence_number, EdmType.INT64),
         "enqueued_time_utc": utc_text(last.enqueued_time),
     }
+    if noted_by is not None:
+        entity[NOTED_BY] = noted_by
+    if own is not None:
+        entity[OWN_FIRST] = EntityProperty(own.first, EdmType.INT64)
+        entity[OWN_LAST] = EntityProperty(own.reached.sequence_number, EdmType.INT64)
+        entity[OWN_TIME] = utc_text(own.reached.enqueued_time)
+    return entity
 
 
 def _beside(columns: Mapping[str, Any], first: Origin, last: Origin) -> Entity:
     """The row in which an import or a replay noted how far it came, after the app's reader counted these events: the
-    reader's from then on if they follow, else what it counted stands in it. A reader leaves nothing out, so where it
-    began and how far it came tells all."""
-    if first.sequence_number <= columns["sequence_number"] + 1:
-        return _entity(_key(last), last)
-    began = min(first.sequence_number, columns.get(OWN_FIRST, first.sequence_number))
-    own = max(Reached(last.enqueued_time, last.sequence_number), _own(columns) or _NOTHING)
-    return {name: value for name, value in columns.items() if name not in (OWN_FIRST, OWN_LAST, OWN_TIME)} | {
-        "sequence_number": EntityProperty(columns["sequence_number"], EdmType.INT64),
-        OWN_FIRST: EntityProperty(began, EdmType.INT64),
-        OWN_LAST: EntityProperty(own.sequence_number, EdmType.INT64),
-        OWN_TIME: utc_text(own.enqueued_time),
-    }
+    reader's from then on if they follow, else what it counted stands in it."""
+    noted, before = _reached(columns), _own(columns)
+    if first.sequence_number <= noted.sequence_number + 1:
+        return _entity(last)
+    own = _Own(first.sequence_number, _reached_at(last))
+    if before is not None:
+        own = _Own(min(before.first, own.first), max(before.reached, own.reached))
+    return _entity(_moved(last, noted), columns[NOTED_BY], own)
 
 
 def _noted(columns: Mapping[str, Any], last: Origin, by: str) -> Entity:
     """The row after a replay came to `last`; the reader's own again where that fills the gap before what it counted."""
     own = _own(columns)
-    if own is None:
-        return _entity(_key(last), last) | {NOTED_BY: by}
-    if last.sequence_number + 1 >= columns[OWN_FIRST]:
-        reached = max(own, Reached(last.enqueued_time, last.sequence_number))
-        return _entity(_key(last), last._replace(sequence_number=reached[1], enqueued_time=reached[0]))
-    kept: Entity = {OWN_FIRST: columns[OWN_FIRST], OWN_LAST: columns[OWN_LAST]}
-    kept = {name: EntityProperty(number, EdmType.INT64) for name, number in kept.items()}
-    return _entity(_key(last), last) | kept | {OWN_TIME: columns[OWN_TIME], NOTED_BY: by}
+    if own is None or last.sequence_number + 1 < own.first:
+        return _entity(last, by, own)
+    return _entity(_moved(last, max(own.reached, _reached_at(last))))
 
 
-def _own(columns: Mapping[str, Any]) -> Reached | None:
-    return Reached(datetime.fromisoformat(columns[OWN_TIME]), columns[OWN_LAST]) if OWN_FIRST in columns else None
+def _own(columns: Mapping[str, Any]) -> _Own | None:
+    if OWN_FIRST not in columns:
+        return None
+    return _Own(columns[OWN_FIRST], Reached(datetime.fromisoformat(columns[OWN_TIME]), columns[OWN_LAST]))
 
 
 def _reached(columns: Mapping[str, Any]) -> Reached:
     return Reached(datetime.fromisoformat(columns["enqueued_time_utc"]), columns["sequence_number"])
+
+
+def _reached_at(event: Origin) -> Reached:
+    return Reached(event.enqueued_time, event.sequence_number)
+
+
+def _moved(event: Origin, reached: Reached) -> Origin:
+    return event._replace(**reached._asdict())
