@@ -161,7 +161,7 @@ async def _note(services: Services, totals: Mapping[str, int]) -> None:
 
 
 async def watch(services: Services) -> None:
-    """Record the backlog as metrics. Never raises: the timer has other things to do, whatever fails here."""
+    """Record the backlog as metrics, and note what the hubs have taken in. Never raises."""
     try:
         await _answer(TABLES, take_away_done(services.pending))
         backlog = await look(services)

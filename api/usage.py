@@ -8,7 +8,7 @@ from types import MappingProxyType
 import services
 from api.formats import wanted_format
 from api.registry import names
-from api.response import COUNTED_AT, NEXT_CURSOR, Request, Response
+from api.response import COUNTED_AT, Request, Response, cursor_header
 from asker import asker_of
 from ledger.rows import utc_text
 from queries.answer import FIGURES, Answer, Position
@@ -71,7 +71,7 @@ def _response(
     counted_at: datetime | None = None,
     more: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
-    more = {**more, NEXT_CURSOR: next_cursor} if next_cursor else dict(more)
+    more = {**more, **cursor_header(next_cursor)}
     if counted_at is not None:
         more[COUNTED_AT] = utc_text(counted_at)
     return Response(body, content_type=content_type, more=more)

@@ -57,9 +57,7 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
             value = _within(value, path)
         if value is None or name in counts:
             continue
-        if type(value) is int and 0 <= value <= MAX_TOKENS and name != "audio_seconds":
-            counts[name] = value
-        elif name == "audio_seconds":
+        if name == "audio_seconds":
             seconds = _seconds(value, path)
         else:
             counts[name] = _count(value, path, shape.as_text)
