@@ -7,7 +7,6 @@ anything else, it is either the same over all writers, and there is nothing to b
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -15,7 +14,7 @@ from ledger import directory, rows
 from ledger.rows import cell_key, day_of
 from ledger.snapshot import measures_in
 from ledger.store import Entity
-from models.measures import Measures, add
+from models.measures import Measures, add, negative
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Compared:
         if wanted is not None:
             add(self.sums[cell_key(key)], measures_in(wanted))
         if there is not None:
-            add(self.sums[cell_key(key)], _negative(measures_in(there)))
+            add(self.sums[cell_key(key)], negative(measures_in(there)))
 
     @property
     def other_sums(self) -> list[str]:
@@ -80,7 +79,3 @@ class Compared:
         if self.table == rows.TABLE and (self.different or self.only_there):
             return False
         return self.missing > 0 and not self.is_refused
-
-
-def _negative(measures: Mapping[str, int]) -> Measures:
-    return {name: -amount for name, amount in measures.items()}

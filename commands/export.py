@@ -13,7 +13,7 @@ from ledger import directory, progress, rows, schema, traffic
 from ledger.retry import insist
 from ledger.rows import utc_text
 from ledger.snapshot import snapshot
-from ledger.store import Entity, WholeStore
+from ledger.store import Entity, WholeStore, partitions_after
 from services import Services, now
 
 HELP = "write all tables, or some, to files in a folder; run again, it goes on where it was"
@@ -104,12 +104,7 @@ def told(parts: list[Part]) -> str:
 
 async def partitions(store: WholeStore, table: str) -> list[str]:
     """Those that are exported, in order. Raises StoreBusy."""
-    names: list[str] = []
-    last: str | None = ""
-    while (last := await store.partition_after(last or "")) is not None:
-        if last not in NOT_EXPORTED.get(table, ()):
-            names.append(last)
-    return names
+    return [name async for name in partitions_after(store) if name not in NOT_EXPORTED.get(table, ())]
 
 
 async def rows_of(store: WholeStore, table: str, partition: str) -> AsyncIterator[Entity]:

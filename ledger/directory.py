@@ -17,7 +17,7 @@ from functools import partial
 from secrets import token_bytes
 from typing import Final
 
-from ledger.retry import Sleep, insist, upsert_all
+from ledger.retry import Sleep, insist, insist_anew, upsert_all
 from ledger.rows import hour_of, part_of, partition_key
 from ledger.store import Entity, RowChanged, RowExists, Store, Write
 from models.call import Call
@@ -148,9 +148,7 @@ class Directory:
             if row is None or row.columns.get("parts", 1) < parts:
                 await self._store.submit([Write(entry, row.etag if row else None)])
 
-        while True:
-            with suppress(RowExists, RowChanged):  # the app entered it meanwhile
-                return await insist(attempt, self._sleep)
+        await insist_anew(attempt, entry["PartitionKey"], self._sleep)
 
     async def enter_late(self, days: Iterable[date]) -> list[date]:
         """See that the purge comes back to those of these days that it has behind it: their call rows came from an
@@ -175,9 +173,7 @@ class Directory:
             if row is None or {name: row.columns.get(name) for name in joined} != joined:
                 await self._store.submit([Write(joined, row.etag if row else None)])
 
-        while True:
-            with suppress(RowExists, RowChanged):  # the purge ran meanwhile
-                return await insist(attempt, self._sleep)
+        await insist_anew(attempt, PURGE[0], self._sleep)
 
     async def forget_late(self, day: date) -> None:
         """When its rows are deleted. Raises StoreUnavailable."""

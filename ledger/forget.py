@@ -11,7 +11,7 @@ redelivered event from being counted again.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final
 
 from ledger.plan import change_of
-from ledger.retry import insist
+from ledger.retry import insist, insist_anew
 from ledger.rows import (
     COMMIT_ID,
     Cell,
@@ -33,10 +33,9 @@ from ledger.rows import (
     hour_of,
     sums_of,
 )
-from ledger.store import Row, RowChanged, RowExists, Store, Write
+from ledger.store import Row, RowExists, Store, Write
 from models.call import Call
-from models.errors import StoreUnavailable
-from models.measures import Measures, add, total
+from models.measures import Measures, add, negative, total
 from models.origin import Origin
 from models.usage import Usage
 
@@ -45,7 +44,6 @@ FORGOTTEN: Final = "forgotten"
 MAX_CALLS: Final = 14
 """Of one transaction, which has 100 entities: each call its row, three sums it leaves and three it comes into."""
 MAX_ROWS: Final = 90
-MAX_CONFLICTS: Final = 50
 
 _Added = tuple[Cell, Sequence[str], Measures]
 """What is added to which rows of a cell."""
@@ -129,9 +127,8 @@ async def forget_ahead(store: Store, partition: str, call: Call, whom: Whom, wri
         return False
     if write:
         entity = call_entity(whom.without(call), partition, row_key, WRITER, ()) | {FORGOTTEN: True}
-        with suppress(
-            RowExists
-        ):  # it was counted just now, or the answer to our own was lost: the next pass looks again
+        # It was counted just now, or the answer to our own was lost: the next pass looks again.
+        with suppress(RowExists):
             await insist(partial(store.submit, [Write(entity)]))
     return True
 
@@ -153,13 +150,13 @@ async def _restate(store: Store, partition: str, row_keys: Sequence[str], whom: 
             entity = call_entity(after, partition, row_key, row.columns[COMMIT_ID], dimensions)
             writes.append(Write(entity | ({FORGOTTEN: True} if whom.app is not None else {}), row.etag))
             taken, added = (change_of(call, dimensions, WRITER) for call in (before, after))
-            changes += [taken._replace(measures=_negative(taken.measures))] if taken else []
+            changes += [taken._replace(measures=negative(taken.measures))] if taken else []
             changes += [added] if added else []
         if writes:
             writes += await _added(store, partition, writes[0].entity["app"], changes)
             await store.submit(writes)
 
-    await _bring_through(attempt, partition)
+    await insist_anew(attempt, partition)
     return len(row_keys)
 
 
@@ -189,7 +186,7 @@ async def _take_out_old(store: Store, partition: str, whom: Whom, kept_since: da
     for row_keys in hours.values():
         for start in range(0, len(row_keys), MAX_ROWS):
             keys = row_keys[start : start + MAX_ROWS]
-            await _bring_through(partial(_take_out, store, partition, keys, whom), partition)
+            await insist_anew(partial(_take_out, store, partition, keys, whom), partition)
     return sum(map(len, hours.values()))
 
 
@@ -203,7 +200,7 @@ async def _take_out(store: Store, partition: str, row_keys: Sequence[str], whom:
     hour = columns["RowKey"].split("|")[1]
     cell = Cell(hour, columns.get("model"), tuple((name, columns.get(name)) for name in names))
     sums = total(sums_of(row.columns) for row in rows)
-    changes: list[_Added] = [(cell, aggregate_row_keys(cell, WRITER)[1:], _negative(sums))]
+    changes: list[_Added] = [(cell, aggregate_row_keys(cell, WRITER)[1:], negative(sums))]
     if (after := whom.cell_without(cell)) is not None:
         changes.append((after, aggregate_row_keys(after, WRITER), sums))
     deletes = [Write(_keys(row), row.etag, delete=True) for row in rows]
@@ -225,7 +222,7 @@ async def _delete_empty(store: Store, partition: str, level: str) -> None:
                 if rows and not any(total(sums_of(row.columns) for row in rows).values()):
                     await store.submit([Write(_keys(row), row.etag, delete=True) for row in rows])
 
-            await _bring_through(attempt, partition)
+            await insist_anew(attempt, partition)
 
 
 async def _sums(store: Store, partition: str, levels: str, whom: Whom) -> AsyncIterator[Row]:
@@ -235,20 +232,5 @@ async def _sums(store: Store, partition: str, levels: str, whom: Whom) -> AsyncI
                 yield row
 
 
-async def _bring_through(attempt: Callable[[], Awaitable[None]], partition: str) -> None:
-    """An attempt reads what is there before it writes: it can be made again whatever became of the one before."""
-    for _ in range(MAX_CONFLICTS):
-        try:
-            await insist(attempt)
-        except (RowExists, RowChanged):
-            continue
-        return
-    raise StoreUnavailable(f"{MAX_CONFLICTS} conflicts in {partition}")
-
-
 def _keys(row: Row) -> dict[str, Any]:
     return {name: row.columns[name] for name in ("PartitionKey", "RowKey")}
-
-
-def _negative(measures: Measures) -> Measures:
-    return {name: -amount for name, amount in measures.items()}

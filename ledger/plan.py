@@ -22,7 +22,7 @@ from ledger.rows import (
 )
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES, Entity
 from models.call import Call
-from models.measures import Measures, measures_of
+from models.measures import Measures, measures_of, negative
 
 SIZE_LIMIT = MAX_TRANSACTION_BYTES - 64 * 1024
 AGGREGATE_SIZE = 40 * 1024
@@ -77,7 +77,7 @@ class PlannedCall(NamedTuple):
     def replacing(self, columns: Mapping[str, Any], etag: str, writer: str) -> "PlannedCall":
         """This call in the place of the call row with these columns."""
         before = change_of(call_of(columns), dimensions_of(columns), writer)
-        takes = before and before._replace(measures={name: -amount for name, amount in before.measures.items()})
+        takes = before and before._replace(measures=negative(before.measures))
         return self._replace(takes=takes, etag=etag)
 
     def inserted(self) -> "PlannedCall":

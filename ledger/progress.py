@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from azure.data.tables import EdmType, EntityProperty
 
-from ledger.retry import insist
+from ledger.retry import insist, insist_anew
 from ledger.rows import utc_text
 from ledger.store import Entity, RowChanged, RowExists, Store, StoreError, Write
 from models.errors import StoreUnavailable
@@ -74,9 +74,7 @@ class Progress:
                 entity = _noted(row.columns if row else {}, last, "replay")
                 await self._store.submit([Write(entity, row.etag if row else None)])
 
-        while True:
-            with suppress(RowExists, RowChanged):  # by the reader, or by us and the answer was lost: look again
-                return await insist(attempt)
+        await insist_anew(attempt, PARTITION_KEY)
 
     async def _advance(self, first: Origin, last: Origin) -> None:
         """Forward only, whoever writes: an earlier owner of the partition can be late, and a replay brings old events.

@@ -5,10 +5,11 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, Refused, Store, StoreBusy
+from ledger.store import MAX_TRANSACTION_ENTITIES, Entity, Refused, RowChanged, RowExists, Store, StoreBusy
 from models.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ Sleep = Callable[[float], Awaitable[None]]
 MAX_ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
+MAX_CONFLICTS = 50
 
 
 def wait_seconds(attempt: int) -> float:
@@ -38,6 +40,15 @@ async def insist(action: Callable[[], Awaitable[T]], sleep: Sleep = asyncio.slee
                 raise StoreUnavailable(f"table storage: {fault}") from fault
             await sleep(wait_seconds(attempt))
     raise AssertionError("unreachable")
+
+
+async def insist_anew(attempt: Callable[[], Awaitable[None]], what: str, sleep: Sleep = asyncio.sleep) -> None:
+    """The same for an attempt that reads what is there before it writes: where another writer was faster, or the answer
+    to our own write was lost, what is there now tells. Raises StoreUnavailable, also after MAX_CONFLICTS of these."""
+    for _ in range(MAX_CONFLICTS):
+        with suppress(RowExists, RowChanged):
+            return await insist(attempt, sleep)
+    raise StoreUnavailable(f"{MAX_CONFLICTS} conflicts in {what}")
 
 
 async def upsert_all(store: Store, entities: Iterable[Entity], sleep: Sleep = asyncio.sleep) -> None:

@@ -107,6 +107,13 @@ class WholeStore(Store, Protocol):
         """As `range`, with an EntityProperty for each whole number of 64 bits, so that they can be written again."""
 
 
+async def partitions_after(store: WholeStore, partition_key: str = "") -> AsyncIterator[str]:
+    """The PartitionKeys behind this one, in their order. Raises StoreBusy."""
+    while (found := await store.partition_after(partition_key)) is not None:
+        yield found
+        partition_key = found
+
+
 class TableStore:
     """One table. It is created when it is first found missing."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ledger.plan import change_of
 from ledger.rows import call_of, cell_key, dimensions_of, partition_keys, sums_of
-from ledger.store import Row, Store, WholeStore
+from ledger.store import Row, Store, WholeStore, partitions_after
 from models.keys import escape_key
 from models.measures import Measures, add
 
@@ -81,10 +81,10 @@ async def partitions_of(store: WholeStore, month: str, apps: Collection[str] | N
 
 
 async def _partitions_of(store: WholeStore, month: str, app: str) -> AsyncIterator[str]:
-    found = await store.partition_after(f"{app}|{int(month) - 1:06}~")
-    while found is not None and found.startswith(f"{app}|{month}"):
+    async for found in partitions_after(store, f"{app}|{int(month) - 1:06}~"):
+        if not found.startswith(f"{app}|{month}"):
+            return
         yield found
-        found = await store.partition_after(found)
 
 
 async def _aggregates(store: Store, partitions: Sequence[str]) -> Sums:

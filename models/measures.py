@@ -91,6 +91,11 @@ def add(into: Measures, more: Mapping[str, int]) -> None:
         into[name] = into.get(name, 0) + amount
 
 
+def negative(measures: Mapping[str, int]) -> Measures:
+    """What takes `measures` back where it is added."""
+    return {name: -amount for name, amount in measures.items()}
+
+
 def total(parts: Iterable[Mapping[str, int]]) -> Measures:
     """The sum of all parts."""
     result: Measures = {}

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ledger.store import StoreBusy, Write
+from ledger.store import StoreBusy, Write, partitions_after
 from local.azurite import Azurite
 from services import Services, build
 from tests.queries.filled import environment
@@ -34,8 +34,7 @@ async def put(found: Services, table: str, rows: Iterable[Mapping[str, Any]]) ->
 async def everything(found: Services, table: str) -> dict[tuple[str, str], dict[str, Any]]:
     """All rows of a table by their keys, with their types."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    partition: str | None = ""
-    while (partition := await found.stores[table].partition_after(partition or "")) is not None:
+    async for partition in partitions_after(found.stores[table]):
         async for row in found.stores[table].typed(partition, "", "~~"):
             rows[partition, row.columns["RowKey"]] = dict(row.columns)
     return rows
