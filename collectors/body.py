@@ -21,6 +21,7 @@ from collectors.cut import MARK, is_cut, loads_rest
 from collectors.fragment import read_fragment
 from collectors.places import find_model, find_usage
 from collectors.reading import BodyReading, loads
+from collectors.skim import skim
 from collectors.stream import read_chunks
 
 
@@ -46,7 +47,7 @@ def read_body(text: str, *, is_tail: bool) -> BodyReading:
 
 
 def _read_json(body: bytes) -> BodyReading:
-    document = loads(body)
+    document = skim(body) or loads(body)
     if document is None:
         lines = _lines(body)
         if lines[1:] and _is_object(lines[0]):

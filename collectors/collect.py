@@ -26,6 +26,7 @@ from models.errors import BadRecord
 from models.event import describe
 from models.half import Half
 from models.origin import RawEvent
+from models.plain_event import plain_usage_event
 from models.usage import MissingReason
 
 _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
@@ -77,6 +78,10 @@ def collect(
     halves: list[Half] = []
     dead_letters: list[DeadLetter] = []
     for event in events:
+        if (plain := _read_plain(event, oldest, estimate_usage)) is not None:
+            records += 1
+            calls.append(plain)
+            continue
         bad = 0
         for position, found in _deliveries(event):
             records += 1
@@ -124,13 +129,34 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
-def _not_after(call: Call, enqueued: datetime) -> Call:
-    """The call, no later than the event that tells of it."""
-    ahead = call.timestamp - enqueued
-    if ahead <= FUTURE_TOLERANCE:
-        return call
-    stated = call.timestamp if ahead < REMEMBERED_AHEAD else None
-    return call._replace(timestamp=enqueued, clamped=True, stated_timestamp=stated)
+def _read_plain(event: RawEvent, oldest: datetime, estimate_usage: bool) -> Call | None:
+    """The call of an event that is what it should be, as `_read` would give it. None for any other: `_read` judges."""
+    usage_event = None if event.redriven else plain_usage_event(event.body)
+    if usage_event is None or usage_event.usage_source == "gateway_log":
+        return None
+    try:
+        call = read_call(usage_event, event.origin)
+        if estimate_usage and call.usage_state != "reported":
+            return None
+        enqueued = event.origin.enqueued_time
+        return _dated(call, event.sent or enqueued, enqueued, oldest)
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def _dated(call: Call, if_silent: datetime | None, enqueued: datetime, oldest: datetime) -> Call:
+    """The call, no later than the event that tells of it was enqueued. `if_silent` is the time that a record without
+    one was given. Raises BadRecord for a call before `oldest`."""
+    timestamp = call.timestamp
+    if timestamp == if_silent:
+        call = call._replace(undated=True)
+    ahead = timestamp - enqueued
+    if ahead > FUTURE_TOLERANCE:
+        stated = timestamp if ahead < REMEMBERED_AHEAD else None
+        call = call._replace(timestamp=enqueued, clamped=True, stated_timestamp=stated)
+    if call.timestamp < oldest:
+        raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
+    return call
 
 
 def _read(
@@ -159,11 +185,7 @@ def _read(
         call = read_call(usage_event, origin, position)
         if event.redriven is not None:
             refuse_placeholders(call)
-        if found.sent is None and call.timestamp == delivery.time:
-            call = call._replace(undated=True)
-        call = _not_after(call, origin.enqueued_time)
-        if call.timestamp < oldest:
-            raise BadRecord(TOO_OLD, "timestamp", f"{oldest.isoformat()} or later", call.timestamp.isoformat())
+        call = _dated(call, None if found.sent else delivery.time, origin.enqueued_time, oldest)
         if cut and call.missing_reason in _EXPLAINED_BY_A_CUT:
             call = call._replace(missing_reason="truncated")
         if estimate_usage and (event.redriven is None or event.redriven.whole):

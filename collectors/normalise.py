@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from collectors.shapes import LIKE_ANTHROPICS, TOOL_USE, Path, Shape
+from collectors.shapes import LIKE_ANTHROPICS, SHAPES, TOOL_USE, Path, Shape
 from models.dead_letter import INVALID_FIELD
 from models.errors import BadRecord
 from models.event import describe
@@ -51,42 +51,89 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
         usage = _with_compactions(_with_cache_writes(usage))
     counts: dict[str, int] = {}
     seconds: Decimal | None = None
-    for name, path in shape.counts:
-        value = usage.get(path[0])
-        if value is not None and len(path) > 1:
-            value = _within(value, path)
+    for _, name, path, first, second in _stated(usage, shape):
+        value = usage[first]
+        if second is not None:
+            value = value.get(second) if type(value) is dict and len(path) == 2 else _within(value, path)
         if value is None or name in counts:
             continue
         if name == "audio_seconds":
             seconds = _seconds(value, path)
+        elif type(value) is int and 0 <= value <= MAX_TOKENS:
+            counts[name] = value
         else:
             counts[name] = _count(value, path, shape.as_text)
     if not counts and seconds is None:
         return None
+    is_chat = shape.name == "openai_chat"
     tool_use = counts.pop(TOOL_USE, 0)
     reported_total = counts.pop("total_tokens_reported", None)
-    if shape.name == "openai_chat" and reported_total == counts.get("prompt_tokens", 0) + counts.get(
-        "completion_tokens", 0
-    ):
+    prompt, completion = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if is_chat and reported_total == (prompt or 0) + (completion or 0):
         tool_use = 0
-    if "prompt_tokens" in counts and shape.outside_prompt:
-        parts = [tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt]
-        counts["prompt_tokens"] += sum(parts)
-    outside = sum([counts.get(part, 0) for part in shape.outside_completion])
-    if "completion_tokens" in counts or outside:
-        counts["completion_tokens"] = counts.get("completion_tokens", 0) + outside
-    if "prompt_tokens" in counts or "completion_tokens" in counts:
-        total = counts.get("prompt_tokens", 0) + counts.get("completion_tokens", 0)
-        reasoning = counts.get("reasoning_tokens", 0)
-        if shape.name == "openai_chat" and reasoning and reported_total == total + reasoning:
-            counts["completion_tokens"] = counts.get("completion_tokens", 0) + reasoning
-            total = reported_total
+    if prompt is not None and shape.outside_prompt:
+        prompt += sum([tool_use if part == TOOL_USE else counts.get(part, 0) for part in shape.outside_prompt])
+        counts["prompt_tokens"] = prompt
+    outside = sum([counts.get(part, 0) for part in shape.outside_completion]) if shape.outside_completion else 0
+    if completion is not None or outside:
+        counts["completion_tokens"] = completion = (completion or 0) + outside
+    if prompt is not None or completion is not None:
+        total = (prompt or 0) + (completion or 0)
+        if is_chat and reported_total is not None and reported_total > total:
+            reasoning = counts.get("reasoning_tokens", 0)
+            if reported_total == total + reasoning:
+                counts["completion_tokens"] = (completion or 0) + reasoning
+                total = reported_total
         counts["total_tokens"] = total
         if reported_total is not None and reported_total != total:
             counts["total_tokens_reported"] = reported_total
     elif reported_total is not None:
         counts["total_tokens"] = reported_total
     return Usage(**counts, audio_seconds=seconds)
+
+
+_Place = tuple[int, str, Path, str | int, str | int | None]
+"""One of a shape's `counts` behind its rank among them, and the first two members of its path."""
+
+
+class _Member(NamedTuple):
+    """Which counts a member of the usage may hold: as it is, and as an object by its own members."""
+
+    places: list[_Place]
+    within: dict[str | int, list[_Place]]
+
+
+def _members_of(shape: Shape) -> dict[str | int, _Member]:
+    members: dict[str | int, _Member] = {}
+    for rank, (name, path) in enumerate(shape.counts):
+        second = path[1] if len(path) > 1 else None
+        member = members.setdefault(path[0], _Member([], {}))
+        member.places.append((rank, name, path, path[0], second))
+        if second is not None:
+            member.within.setdefault(second, []).append(member.places[-1])
+    return members
+
+
+_MEMBERS: Final = {shape.name: _members_of(shape) for shape in SHAPES}
+
+
+def _stated(usage: Mapping[Any, Any], shape: Shape) -> list[_Place]:
+    """Where `usage` may state the shape's counts, in their order. Most are not there, so the usage is gone through and
+    not the table."""
+    members = _MEMBERS[shape.name]
+    stated: list[_Place] = []
+    for name, value in usage.items():
+        if value is None or name not in members:
+            continue
+        places, within = members[name]
+        if within and type(value) is dict:
+            for inner in value:
+                if inner in within:
+                    stated += within[inner]
+        else:
+            stated += places
+    stated.sort()
+    return stated
 
 
 def _with_cache_writes(usage: Mapping[Any, Any]) -> Mapping[Any, Any]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from azure.data.tables import EdmType, EntityProperty
 
 Entity = dict[str, Any]
@@ -33,7 +34,11 @@ def dump_row(columns: Mapping[str, Any]) -> str:
             document[name], type_name = _plain(name, value)
             if type_name is not None:
                 document[name + _TYPE] = type_name
-    return _dump(document)
+    try:
+        row = msgspec.json.encode(document)
+    except UnicodeEncodeError:  # half a letter
+        return _dump(document)
+    return row.decode("ascii") if row.isascii() else _dump(document)
 
 
 def load_row(line: str | bytes) -> Entity:
@@ -54,9 +59,15 @@ _NOT_FINITE: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
 def _plain(name: str, value: Any) -> tuple[Any, str | None]:
+    kind = type(value)
+    if kind is EntityProperty and value[1] == EdmType.INT64:
+        if isinstance(value[0], int) and -(2**63) <= value[0] < 2**63:
+            return str(value[0]), "Edm.Int64"
+    elif kind is int and -(2**31) <= value < 2**31:
+        return value, None
+    elif kind is float and math.isfinite(value):
+        return value, "Edm.Double"
     match value:
-        case EntityProperty(int(number), EdmType.INT64) if -(2**63) <= number < 2**63:
-            return str(number), "Edm.Int64"
         case EntityProperty(time, EdmType.DATETIME):
             return str(time), "Edm.DateTime"
         case str() | bool():  # a StrEnum too

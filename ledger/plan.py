@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 from ledger.rows import (
     Cell,
-    aggregate_row_keys,
     call_entity,
     call_of,
     call_row_key,
-    cell_of,
     dimensions_of,
     hour_of,
     partition_key,
+    place_of,
     size_bound,
 )
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES, Entity
@@ -130,27 +129,29 @@ def change_of(call: Call, dimensions: Sequence[str], writer: str) -> Change | No
     measures = measures_of(call)
     if not measures:
         return None
-    cell = cell_of(call, dimensions)
-    return Change(cell, aggregate_row_keys(cell, writer), measures)
+    return Change(*place_of(call, dimensions, writer), measures)
 
 
 def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
     """Fill transactions in the order of the aggregate rows, so that calls that share rows stand together."""
-    calls.sort(key=lambda planned: planned.touched[::-1])  # by month, day, hour
+    alike: dict[tuple[str, ...], list[PlannedCall]] = defaultdict(list)
+    for planned in calls:
+        alike[planned.touched].append(planned)
     transactions: list[Transaction] = []
     chosen: list[PlannedCall] = []
     rows: set[str] = set()
     size = 0
-    for planned in calls:
-        touched = planned.touched
-        own_size = size_bound(planned.entity)
-        number = len(rows) if rows.issuperset(touched) else len(rows.union(touched))
-        too_many = len(chosen) + 1 + number > MAX_TRANSACTION_ENTITIES
-        if chosen and (too_many or size + own_size + number * AGGREGATE_SIZE > SIZE_LIMIT):
-            transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
-            chosen, rows, size = [], set(), 0
-        chosen.append(planned)
+    for touched in sorted(alike, key=lambda row_keys: row_keys[::-1]):  # by month, day, hour
+        number = len(rows.union(touched))
+        for planned in alike[touched]:
+            own_size = size_bound(planned.call)
+            too_many = len(chosen) + 1 + number > MAX_TRANSACTION_ENTITIES
+            if chosen and (too_many or size + own_size + number * AGGREGATE_SIZE > SIZE_LIMIT):
+                transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
+                chosen, rows, size = [], set(), 0
+                number = len(set(touched))
+            chosen.append(planned)
+            size += own_size
         rows.update(touched)
-        size += own_size
     transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
     return transactions

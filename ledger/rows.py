@@ -15,11 +15,12 @@ than a key. `writer` is the hub partition, so that two partitions never contend 
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple, get_type_hints
 
 from azure.data.tables import EdmType, EntityProperty
 
@@ -53,6 +54,7 @@ class Cell(NamedTuple):
     dimensions: tuple[tuple[str, str | None], ...]
 
 
+@lru_cache(maxsize=2048)
 def partition_key(app: str, month: str, part: int = 0) -> str:
     """`month` is `YYYYMM`; `part` is one of the partitions that an app's month is spread over, from 0."""
     return f"{escape_key(app)}|{month}|{part}" if part else f"{escape_key(app)}|{month}"
@@ -97,10 +99,37 @@ def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
 
 def dimension_of(call: Call, name: str) -> str | None:
     """The value of a dimension as rows hold it."""
-    value = getattr(call, name)
+    return _as_text(getattr(call, name))
+
+
+def _as_text(value: str | bool | float | None) -> str | None:
     if value is None or type(value) is str:
         return value
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Place(NamedTuple):
+    """The cell that a call is summed in, and the keys of its rows for the hour, the day and the month."""
+
+    cell: Cell
+    aggregates: tuple[str, str, str]
+
+
+def place_of(call: Call, dimensions: Sequence[str], writer: str) -> Place:
+    """Where `writer` sums a call. Most calls of a batch are in a few places, which are remembered."""
+    dimensions = tuple(dimensions)
+    return _place(hour_of(call.timestamp), _getter(dimensions)(call), dimensions, writer)
+
+
+@lru_cache(maxsize=64)
+def _getter(dimensions: tuple[str, ...]) -> Callable[[Call], tuple[Any, ...]]:
+    return attrgetter("model", *dimensions, "model")  # of a single name it would give no tuple
+
+
+@lru_cache(maxsize=2048)
+def _place(hour: str, values: tuple[Any, ...], dimensions: tuple[str, ...], writer: str) -> Place:
+    cell = Cell(hour, values[0], tuple(zip(dimensions, map(_as_text, values[1:-1]), strict=True)))
+    return Place(cell, aggregate_row_keys(cell, writer))
 
 
 def call_row_key(call: Call) -> str:
@@ -118,7 +147,6 @@ def day_of(row_key: str) -> date:
     return _day(row_key.split("|")[1])
 
 
-@lru_cache(maxsize=2048)
 def aggregate_row_keys(cell: Cell, writer: str) -> tuple[str, str, str]:
     """The hour's, the day's and the month's row that a cell's calls are summed in."""
     digest = hashlib.sha256(json.dumps([["model", cell.model], *cell.dimensions]).encode()).hexdigest()[:32]
@@ -137,9 +165,10 @@ def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimens
     `commit_id` tells, after an answer that never came, whether the row that is there now is our own. `dimensions` names
     those that its aggregate rows tell apart, so that what the call added to them can be found again.
     """
-    keys: Entity = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id}
-    keys["dimensions"] = ",".join(dimensions)
-    return keys | call_columns(call)
+    columns: Entity = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id}
+    columns["dimensions"] = ",".join(dimensions)
+    columns.update(call_columns(call))
+    return columns
 
 
 def call_columns(call: Call) -> Entity:
@@ -148,16 +177,14 @@ def call_columns(call: Call) -> Entity:
     `timestamp_utc` is not named `timestamp`: every row has a `Timestamp` of the service's, and many tools do not
     tell the two apart.
     """
-    columns: Entity = {
-        "timestamp_utc": utc_text(call.timestamp),
-        "enqueued_time_utc": utc_text(call.origin.enqueued_time),
-        "hub": call.origin.hub,
-        "partition": call.origin.partition,
-        "sequence_number": EntityProperty(call.origin.sequence_number, _INT64),
-    }
-    for name, value in zip(_COLUMN_OF_FIELD, call, strict=True):
-        if value is not None and name is not None:
-            columns[name] = value
+    origin = call.origin
+    columns: Entity = {name: value for name, value in zip(_COLUMN_OF_FIELD, call, strict=True) if value is not None}
+    del columns[_NO_COLUMN]
+    columns["timestamp_utc"] = utc_text(call.timestamp)
+    columns["enqueued_time_utc"] = utc_text(origin.enqueued_time)
+    columns["hub"] = origin.hub
+    columns["partition"] = origin.partition
+    columns["sequence_number"] = EntityProperty(origin.sequence_number, _INT64)
     if call.stage != "final":
         columns["stage"] = call.stage
     if call.stated_timestamp is not None:
@@ -206,7 +233,8 @@ def call_of(columns: Mapping[str, Any]) -> Call:
 _OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate", "stated_timestamp"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
-_COLUMN_OF_FIELD = tuple(name if name not in _OTHERWISE else None for name in Call._fields)
+_NO_COLUMN: Final = ""
+_COLUMN_OF_FIELD = tuple(name if name not in _OTHERWISE else _NO_COLUMN for name in Call._fields)
 _USAGE_COLUMNS = Usage._fields
 
 
@@ -248,13 +276,18 @@ def sums_of(columns: Mapping[str, Any]) -> Measures:
     return {name: columns[name] for name in MEASURES if name in columns}
 
 
-def size_bound(entity: Entity) -> int:
-    """An upper bound of the bytes an entity takes in a request."""
-    text = "".join([value for value in entity.values() if type(value) is str])
+def size_bound(call: Call) -> int:
+    """An upper bound of the bytes that a call's row takes in a request."""
+    text = "".join(filter(None, _texts(call)))
     # JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12.
-    worst = 2 if text.isascii() and text.isprintable() else 12
-    return _ENTITY_OVERHEAD + worst * len(text)
+    worst = 2 if len(text) > _SHORT and text.isascii() and text.isprintable() else 12
+    return _ROW_OVERHEAD + worst * len(text)
 
 
-_ENTITY_OVERHEAD = 8 * 1024
-"""Request line, headers, the names of some seventy columns with their types, and the numbers in them."""
+_texts: Final = itemgetter(
+    *(Call._fields.index(name) for name, hint in get_type_hints(Call).items() if hint in (str, str | None))
+)
+_SHORT: Final = 1024
+"""Characters that are not worth being looked at: transactions hold a hundred such rows in any case."""
+_ROW_OVERHEAD = 8 * 1024
+"""Request line, headers, both keys, the names of some seventy columns with their types, and the numbers in them."""

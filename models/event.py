@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from msgspec import Meta
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -25,6 +26,8 @@ def parse_rfc3339(value: object) -> datetime:
     if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
         raise ValueError("not an RFC 3339 time with its zone")
     try:
+        if value[-1] == "Z" and value[17:19] != "60":
+            return datetime.fromisoformat(value)
         # A leap second, which RFC 3339 allows and datetime does not, is taken for the second before it.
         seconds = "59" if value[17:19] == "60" else value[17:19]
         return datetime.fromisoformat((value[:17] + seconds + value[19:]).upper()).astimezone(UTC)
@@ -44,8 +47,13 @@ def _object(value: object) -> object:
     return None if value == [] else value
 
 
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH, strip_whitespace=True)]
+# Each with what pydantic needs and, as Meta, what msgspec does.
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH), Meta(max_length=MAX_TEXT_LENGTH)]
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH, strip_whitespace=True),
+    Meta(min_length=1, max_length=MAX_TEXT_LENGTH),
+]
 Timestamp = Annotated[datetime, PlainValidator(_timestamp, json_schema_input_type=datetime)]
 
 
@@ -84,7 +92,7 @@ class UsageEvent(BaseModel):
     deployment: Text | None = None
     model: Text | None = None
     stream: bool | None = None
-    status: Annotated[int, Field(ge=0, le=999)] | None = None
+    status: Annotated[int, Field(ge=0, le=999), Meta(ge=0, le=999)] | None = None
     duration_ms: float | None = None
     first_byte_ms: float | None = None
     error: Annotated[EventError | None, BeforeValidator(_object)] = None
@@ -92,7 +100,7 @@ class UsageEvent(BaseModel):
     response_model: Text | None = None
     usage: Annotated[dict[str, Any] | None, BeforeValidator(_object)] = None
     body: str | None = None
-    body_offset: Annotated[int, Field(ge=0)] | None = None
+    body_offset: Annotated[int, Field(ge=0), Meta(ge=0)] | None = None
 
 
 def read_usage_event(record: dict[str, Any]) -> UsageEvent:

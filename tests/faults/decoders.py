@@ -4,10 +4,12 @@ A check raises AssertionError, or lets through what its decoder raises though it
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from azure.data.tables import EntityProperty
 from pydantic_core import from_json
@@ -72,6 +74,25 @@ def check_batch(body: bytes) -> None:
     result = collect([raw_event(each, sequence_number=number) for number, each in enumerate(bodies)], LONG_AGO)
     assert_accounted(result)
     assert [call.request_id for call in result.calls if call.origin.sequence_number != 1] == ["before", "after"]
+
+
+def check_one_step(body: bytes) -> None:
+    """An event is read alike in one step and in many, whatever is done with it afterwards."""
+    events = [raw_event(body)]
+    for estimate_usage in (False, True):
+        read = collect(events, LONG_AGO, estimate_usage=estimate_usage, payloads="full")
+        with in_many_steps():
+            assert read == collect(events, LONG_AGO, estimate_usage=estimate_usage, payloads="full")
+
+
+@contextmanager
+def in_many_steps() -> Iterator[None]:
+    """What is usually read in one step is parsed as a whole and then judged: the result is the same."""
+    with (
+        patch("collectors.collect.plain_usage_event", return_value=None),
+        patch("collectors.body.skim", return_value=None),
+    ):
+        yield
 
 
 def assert_accounted(result: Collected) -> None:
@@ -151,7 +172,21 @@ def check_dialects(body: bytes) -> None:
 
 def check_body(body: bytes) -> None:
     for is_tail in (False, True):
-        assert_reading(read_body(body.decode("utf-8", "replace"), is_tail=is_tail))
+        text = body.decode("utf-8", "replace")
+        reading = read_body(text, is_tail=is_tail)
+        assert_reading(reading)
+        with in_many_steps():
+            slowly = read_body(text, is_tail=is_tail)
+        assert (_counts(reading), *reading[1:]) == (_counts(slowly), *slowly[1:])
+
+
+def _counts(reading: BodyReading) -> object:
+    """What is made of a usage: where one is the whole answer, not all of that is read in one step."""
+    shape = recognise(reading.usage) if reading.usage else None
+    try:
+        return shape and normalise(reading.usage or {}, shape)
+    except BadRecord as fault:
+        return str(fault)
 
 
 def check_fragment(body: bytes) -> None:
@@ -215,6 +250,7 @@ def check_text(body: bytes) -> None:
 
 CHECKS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "batch": (check_batch, EVENTS),
+    "one_step": (check_one_step, EVENTS),
     "decode": (check_decode, EVENTS),
     "envelopes": (check_envelopes, EVENTS),
     "cut": (check_cut, EVENTS),

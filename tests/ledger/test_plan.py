@@ -33,7 +33,7 @@ def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None
             rows = {row for each in transaction.calls for change in each.changes for row in change.aggregates}
             assert transaction.calls
             assert len(transaction.calls) + len(rows) <= MAX_TRANSACTION_ENTITIES
-            assert sum(size_bound(each.entity) for each in transaction.calls) <= MAX_TRANSACTION_BYTES
+            assert sum(size_bound(each.call) for each in transaction.calls) <= MAX_TRANSACTION_BYTES
             assert {each.entity["PartitionKey"] for each in transaction.calls} == {partition}
             keys += [(partition, each.row_key) for each in transaction.calls]
     assert len(set(keys)) == len(keys)
