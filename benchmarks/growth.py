@@ -45,7 +45,7 @@ def figures() -> Iterable[Figure]:
         least = _events(100, apps=20, models=2) if len(events) > 1000 else base
         yield Figure(f"growth: CPU per event to its plan, {name}", _ratio(events, least), "ratio", 1.2)
     for apps in (1, 20, 500):
-        planned = plan(collect(_events(1000, apps, 1), OLDEST).calls, DIMENSIONS, WRITER, "benchmark")
+        planned = plan(collect(_events(1000, apps, 1), OLDEST).calls, DIMENSIONS, WRITER)
         transactions = [each for group in planned.transactions.values() for each in group]
         rows = sum(
             len(each.calls) + len({key for c in each.calls for key in c.changes[0].aggregates}) for each in transactions
@@ -77,7 +77,7 @@ def _ratio(events: Sequence[RawEvent], least: Sequence[RawEvent]) -> float:
     def cost(of: Sequence[RawEvent]) -> Callable[[], float]:
         def run() -> float:
             started = time.process_time()
-            plan(collect(of, OLDEST).calls, DIMENSIONS, WRITER, "benchmark")
+            plan(collect(of, OLDEST).calls, DIMENSIONS, WRITER)
             return (time.process_time() - started) / len(of)
 
         return run

@@ -80,7 +80,7 @@ def _calls(apps: int) -> list[Call]:
 @cache
 def planned(calls: int, apps: int) -> Batch:
     """Of calls in one hour, spread evenly over apps and models."""
-    partitions = plan(_calls(apps)[:calls], DIMENSIONS, "usage-events-0", "0" * 32).transactions.values()
+    partitions = plan(_calls(apps)[:calls], DIMENSIONS, "usage-events-0").transactions.values()
     transactions = [each for group in partitions for each in group]
     aggregates = sum(
         len({row for call in each.calls for change in call.changes for row in change.aggregates})

@@ -24,7 +24,7 @@ def figures() -> Iterable[Figure]:
         for number in range(CALLS)
     ]
     calls = collect(events, NOON - timedelta(days=365)).calls
-    planned = plan(calls, ("deployment", "operation", "product"), "usage-events-0", "benchmark")
+    planned = plan(calls, ("deployment", "operation", "product"), "usage-events-0")
     transactions = [each for group in planned.transactions.values() for each in group]
     entities = sum(len(each.calls) + len(_aggregates(each)) for each in transactions)
     assert sum(len(each.calls) for each in transactions) == CALLS

@@ -21,8 +21,8 @@ def parse(data: bytes) -> Any:
     """The JSON value. NaN and Infinity are numbers, which no count can be. Raises ValueError."""
     try:
         return from_json(data)
-    except ValueError:
-        if b"\\u" not in data:
+    except ValueError as error:
+        if "hex escape" not in str(error):
             raise
         return from_json(_ESCAPE.sub(_without_half_a_letter, data))
 

@@ -249,6 +249,8 @@ def _is_error(chunk: object) -> bool:
 
 def _model(chunks: Reversible[bytes]) -> str | None:
     """The first model that a chunk names."""
+    if isinstance(chunks, sse.EventStream) and b'"model' not in chunks.body:
+        return None  # without splitting the whole body
     for data in chunks:
         if b'"model' in data:
             chunk = loads_rest(data)

@@ -20,7 +20,7 @@ from uuid import uuid4
 from ledger.cache import AggregateCache, CachedRow
 from ledger.plan import PartitionOf, PlannedCall, Transaction, not_spread, pack, plan
 from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
-from ledger.rows import COMMIT_ID, Cell, aggregate_entity, sums_of
+from ledger.rows import COMMIT_ID, Cell, aggregate_entity, call_entity, sums_of
 from ledger.store import Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
 from models.call import Call, rank_of
 from models.errors import StoreUnavailable
@@ -82,7 +82,7 @@ class Ledger:
         the whole batch counts the others.
         """
         commit_id = uuid4().hex
-        planned = plan(calls, self._dimensions, writer, commit_id, self._partition_of)
+        planned = plan(calls, self._dimensions, writer, self._partition_of)
         report = CommitReport(duplicates=list(planned.duplicates))
         in_flight = asyncio.Semaphore(self._concurrency)
 
@@ -125,7 +125,7 @@ class Ledger:
                     read.update(await self._read_aggregates(partition, to_read))
                     to_read = []
                 report.requests += 1
-                await self._attempt(transaction, left, read, report)
+                await self._attempt(transaction, left, read, commit_id, report)
             except (RowExists, RowChanged) as conflict:
                 report.conflicts += 1
                 conflicts += 1
@@ -162,11 +162,15 @@ class Ledger:
         transaction: Transaction,
         calls: Sequence[PlannedCall],
         read: Mapping[str, CachedRow | None],
+        commit_id: str,
         report: CommitReport,
     ) -> None:
         """Send one transaction and remember the aggregate rows it leaves. `read` goes before the cache."""
         partition = transaction.partition
-        writes = [Write(planned.entity, planned.etag) for planned in calls]
+        writes = [
+            Write(call_entity(planned.call, partition, planned.row_key, commit_id, self._dimensions), planned.etag)
+            for planned in calls
+        ]
         rows: list[tuple[str, Measures]] = []
         for row_key, (cell, added) in _sums(calls).items():
             before = read[row_key] if row_key in read else self._cache.get(partition, row_key)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from ledger.rows import (
     Cell,
-    call_entity,
     call_of,
     call_row_key,
     dimensions_of,
@@ -19,7 +18,7 @@ from ledger.rows import (
     place_of,
     size_bound,
 )
-from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES, Entity
+from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES
 from models.call import Call
 from models.measures import Measures, measures_of, negative
 
@@ -45,20 +44,17 @@ class Change(NamedTuple):
 
 
 class PlannedCall(NamedTuple):
-    """A call with its row and what it adds to the sums; a moved call adds nothing.
+    """A call with the key of its row and what it adds to the sums; a moved call adds nothing. The row itself is made
+    when it is sent.
 
     Where the row replaces the one with `etag`, what that one had added is taken back: `takes` has negative measures.
     """
 
     call: Call
-    entity: Entity
+    row_key: str
     adds: Change | None
     takes: Change | None = None
     etag: str | None = None
-
-    @property
-    def row_key(self) -> str:
-        return str(self.entity["RowKey"])
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -103,7 +99,6 @@ def plan(
     calls: Iterable[Call],
     dimensions: Sequence[str],
     writer: str,
-    commit_id: str,
     partition_of: PartitionOf = not_spread,
 ) -> Plan:
     """Of one call that comes more than once in the batch the first is planned, or one that knows its usage; the others
@@ -111,17 +106,16 @@ def plan(
     partitions: dict[str, dict[str, PlannedCall]] = defaultdict(dict)
     duplicates: list[Call] = []
     for call in calls:
-        partition = partition_of(call)
+        planned = partitions[partition_of(call)]
         row_key = call_row_key(call)
-        earlier = partitions[partition].get(row_key)
+        earlier = planned.get(row_key)
         if earlier is not None:
             if call.rank <= earlier.call.rank:
                 duplicates.append(call)
                 continue
             duplicates.append(earlier.call)
-        entity = call_entity(call, partition, row_key, commit_id, dimensions)
-        partitions[partition][row_key] = PlannedCall(call, entity, change_of(call, dimensions, writer))
-    return Plan({key: pack(key, list(planned.values())) for key, planned in partitions.items()}, duplicates)
+        planned[row_key] = PlannedCall(call, row_key, change_of(call, dimensions, writer))
+    return Plan({key: pack(key, list(each.values())) for key, each in partitions.items()}, duplicates)
 
 
 def change_of(call: Call, dimensions: Sequence[str], writer: str) -> Change | None:

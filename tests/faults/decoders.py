@@ -29,6 +29,7 @@ from collectors.shapes import SHAPES, recognise
 from collectors.sse import EventStream
 from collectors.text import answer_texts, request_text
 from ledger.plan import plan
+from ledger.rows import call_entity
 from models.call import Call
 from models.dead_letter import UNREADABLE
 from models.errors import BadRecord
@@ -112,9 +113,9 @@ def assert_storable(call: Call) -> None:
     """As a row: keys and texts that the service takes, numbers of a known width, sums that can be added."""
     assert (call.usage_state == "missing") == (call.missing_reason is not None) or call.usage_state == "estimated"
     assert all(type(amount) is int and amount >= 0 for amount in measures_of(call).values())
-    planned = plan([call], ("deployment", "user", "stream", "status"), "hub-0", "commit")
+    planned = plan([call], ("deployment", "user", "stream", "status"), "hub-0")
     ((transaction,),) = planned.transactions.values()
-    entity = transaction.calls[0].entity
+    entity = call_entity(call, transaction.partition, transaction.calls[0].row_key, "commit", ("deployment",))
     keys = (entity["PartitionKey"], entity["RowKey"], *(key for key in transaction.calls[0].changes[0].aggregates))
     for key in keys:
         assert len(key) <= 512

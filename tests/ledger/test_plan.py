@@ -5,8 +5,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.plan import plan
-from ledger.rows import size_bound
+from ledger.group_transaction import Operation, request_body
+from ledger.plan import AGGREGATE_SIZE, not_spread, plan
+from ledger.rows import call_entity, size_bound
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES
 from models.call import Call
 from tests.support.events import NOON
@@ -26,15 +27,20 @@ calls = st.builds(
 
 @given(st.lists(calls, max_size=400))
 def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None:
-    planned = plan(batch, DIMENSIONS, WRITER, "commit")
+    planned = plan(batch, DIMENSIONS, WRITER)
     keys = []
     for partition, transactions in planned.transactions.items():
         for transaction in transactions:
             rows = {row for each in transaction.calls for change in each.changes for row in change.aggregates}
             assert transaction.calls
             assert len(transaction.calls) + len(rows) <= MAX_TRANSACTION_ENTITIES
-            assert sum(size_bound(each.call) for each in transaction.calls) <= MAX_TRANSACTION_BYTES
-            assert {each.entity["PartitionKey"] for each in transaction.calls} == {partition}
+            entities = [
+                call_entity(each.call, partition, each.row_key, "0" * 32, DIMENSIONS) for each in transaction.calls
+            ]
+            _, content = request_body([Operation("POST", entity) for entity in entities], "http://localhost/usage")
+            bound = sum(size_bound(each.call) for each in transaction.calls)
+            assert len(content) <= bound + len(rows) * AGGREGATE_SIZE <= MAX_TRANSACTION_BYTES or len(entities) == 1
+            assert {not_spread(each.call) for each in transaction.calls} == {partition}
             keys += [(partition, each.row_key) for each in transaction.calls]
     assert len(set(keys)) == len(keys)
     assert len(keys) + len(planned.duplicates) == len(batch)
@@ -46,10 +52,10 @@ def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None
 
 
 def test_no_calls_are_no_transactions() -> None:
-    assert plan([], DIMENSIONS, WRITER, "commit") == ({}, [])
+    assert plan([], DIMENSIONS, WRITER) == ({}, [])
 
 
 def test_calls_that_share_rows_stand_in_one_transaction() -> None:
     batch = [call(request_id=f"r{number}", response_model=f"m{number % 2}") for number in range(120)]
-    planned = plan(batch, DIMENSIONS, WRITER, "commit")
+    planned = plan(batch, DIMENSIONS, WRITER)
     assert [len(transaction.calls) for transaction in planned.transactions["app-1|202611"]] == [94, 26]
