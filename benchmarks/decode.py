@@ -1,7 +1,8 @@
 """From event bytes to commit plan, against `pydantic_core.from_json` of the event and of the body inside it.
 
-For server-sent events the floor parses every chunk, which is what reading from the end saves. The samples were chosen
-for being short; the variable CORPUS may name a file of other exchanges in the form of samples/NOTES.md.
+For server-sent events the floor parses every chunk, which is what reading from the end saves. Recorded answers as
+long as they come are in lengths.jsonl (samples/NOTES.md); those of recorded.jsonl were chosen for being short. The
+variable CORPUS may name a file of others in the same form.
 """
 
 import os
@@ -27,24 +28,33 @@ EVENTS = 1000
 
 def figures() -> Iterable[Figure]:
     """One ratio each for recorded JSON bodies, recorded streams, longer ones, and small events."""
-    bodies = recorded("recorded.jsonl")
-    whole = _whole(bodies)
-    short = [body for body in bodies if _is_sse(body)]
-    streams, long = _streams(short), _streams([lengthened(body) for body in short])
+    bodies, short = recorded("lengths.jsonl"), recorded("recorded.jsonl")
+    yield Figure(
+        "decode: recorded JSON bodies / parsing event and body", _ratio(_whole(bodies), _parse_body), "ratio", 3.0
+    )
+    yield Figure(
+        "decode: recorded streams / parsing event and every chunk",
+        _ratio(_streams(bodies), _parse_chunks),
+        "ratio",
+        0.6,
+    )
+    long = [lengthened(body) for body in short if _is_sse(body)]
+    yield Figure(
+        f"decode: streams of {CHUNKS} chunks / parsing event and every chunk",
+        _ratio(_streams(long), _parse_chunks),
+        "ratio",
+        0.6,
+    )
     small = _events([{}])
-    yield Figure("decode: recorded JSON bodies / parsing event and body", _ratio(whole, _parse_body), "ratio", 3.0)
-    yield Figure(
-        "decode: recorded streams / parsing event and every chunk", _ratio(streams, _parse_chunks), "ratio", 0.6
-    )
-    yield Figure(
-        f"decode: streams of {CHUNKS} chunks / parsing event and every chunk", _ratio(long, _parse_chunks), "ratio", 0.6
-    )
     yield Figure("decode: small events with usage / parsing the event", _ratio(small, lambda body: None), "ratio", 12.0)
-
+    yield Figure("decode: short JSON bodies / parsing event and body", _ratio(_whole(short), _parse_body), "ratio")
+    yield Figure(
+        "decode: short streams / parsing event and every chunk", _ratio(_streams(short), _parse_chunks), "ratio"
+    )
     if corpus := os.environ.get("CORPUS"):
-        bodies = [body for body in recorded(Path(corpus).resolve()) if _is_read(body)]
-        yield Figure("decode: JSON bodies of CORPUS", _ratio(_whole(bodies), _parse_body), "ratio", 3.0)
-        yield Figure("decode: streams of CORPUS", _ratio(_streams(bodies), _parse_chunks), "ratio", 0.6)
+        others = [body for body in recorded(Path(corpus).resolve()) if _is_read(body)]
+        yield Figure("decode: JSON bodies of CORPUS", _ratio(_whole(others), _parse_body), "ratio", 3.0)
+        yield Figure("decode: streams of CORPUS", _ratio(_streams(others), _parse_chunks), "ratio", 0.6)
 
 
 def _whole(bodies: Iterable[Body]) -> list[RawEvent]:

@@ -102,12 +102,14 @@ def _is_not_metered(document: Mapping[str, Any]) -> bool:
         return True
     if str(document.get("id", "")).startswith("modr-"):
         return True
-    data = _objects(document.get("data"))
-    if any("relevance_score" in item for item in (*data, *_objects(document.get("results")))):
+    data, results = _objects(document.get("data")), _objects(document.get("results"))
+    if (data or results) and any("relevance_score" in item for item in (*data, *results)):
         return True
+    if document.get("usage") is not None:
+        return False
     if any("url" in item or "b64_json" in item for item in data):
-        return document.get("usage") is None
-    return kind == "list" and document.get("usage") is None and not any(i.get("object") == "embedding" for i in data)
+        return True
+    return kind == "list" and not any(item.get("object") == "embedding" for item in data)
 
 
 def _objects(items: object) -> list[dict[str, Any]]:

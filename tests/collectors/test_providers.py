@@ -1,4 +1,5 @@
-"""Every other provider's recorded answers give their true counts: samples/providers.jsonl."""
+"""Every other provider's recorded answers give their true counts: samples/providers.jsonl; and longer ones of all
+providers: samples/lengths.jsonl."""
 
 import json
 import re
@@ -14,10 +15,14 @@ from collectors.shapes import recognise
 from models.usage import Usage
 from tests.collectors.reading import call_of, collected, dead_letter_of
 
-RECORDS: list[dict[str, Any]] = [
-    json.loads(line)
-    for line in (Path(__file__).parents[2] / "samples" / "providers.jsonl").read_text(encoding="utf-8").splitlines()
-]
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+def _records(file: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (SAMPLES / file).read_bytes().splitlines()]
+
+
+RECORDS = _records("providers.jsonl")
 IN_HEADERS = [record for record in RECORDS if "headers" in record["response"]]
 IN_BODY = [record for record in RECORDS if record["expected"] and "usage-only-in-headers" not in record["tags"]]
 CACHE_OUTSIDE_PROMPT = ("anthropic", "bedrock")
@@ -34,7 +39,7 @@ def _read(body: str, *, is_tail: bool = False) -> Usage | None:
     return normalise(usage, shape) if usage is not None and shape is not None else None
 
 
-@pytest.mark.parametrize("record", IN_BODY, ids=_name)
+@pytest.mark.parametrize("record", IN_BODY + _records("lengths.jsonl"), ids=_name)
 def test_recorded_answer_gives_its_true_counts(record: dict[str, Any]) -> None:
     """Normalised here by hand: prompt with cache and tools, completion with reasoning, whoever counts them apart."""
     expected = {name: count for name, count in record["expected"].items() if count is not None}
