@@ -212,7 +212,7 @@ def get() -> Services:
     if loop not in _services:
         _services[loop] = build(os.environ)
         # A batch makes dozens of objects for each call, none of them in a cycle. Looked through after every 700, as is
-        # Python's default, they took an eighth of the function's CPU (docs/performance.md).
+        # Python's default, they took an eighth to a fifth of the CPU (docs/performance.md).
         gc.set_threshold(20_000)
         if connection_string := _services[loop].settings.application_insights:
             from telemetry.export import start  # heavy, and not needed without

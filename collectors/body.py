@@ -92,7 +92,8 @@ _COUNT_TOKENS = frozenset({"input_tokens", "object", "context_management"})
 
 def _is_not_metered(document: Mapping[str, Any]) -> bool:
     """Operations that use no tokens (lists of models, files and the like, moderations, counting tokens), or are billed
-    by something else, whatever tokens they state (rerank, images that are billed each, batches call by call)."""
+    by something else, whatever tokens they state (rerank, images that are billed each, batches call by call). What is
+    asked for here is what skim.py leaves in."""
     kind = document.get("object")
     if isinstance(kind, str) and kind in _NOT_METERED_OBJECTS:
         return True
