@@ -59,8 +59,6 @@ def normalise(usage: Mapping[Any, Any], shape: Shape) -> Usage | None:
             continue
         if name == "audio_seconds":
             seconds = _seconds(value, path)
-        elif type(value) is int and 0 <= value <= MAX_TOKENS:
-            counts[name] = value
         else:
             counts[name] = _count(value, path, shape.as_text)
     if not counts and seconds is None:
