@@ -22,6 +22,7 @@ from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, get_type_hints
 
+import msgspec
 from azure.data.tables import EdmType, EntityProperty
 
 from ledger.store import Entity
@@ -81,14 +82,17 @@ def _hour(year: int, month: int, day: int, hour: int) -> str:
 
 
 def utc_text(time: datetime) -> str:
-    """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do."""
-    minute = _minute(time.year, time.month, time.day, time.hour, time.minute)
-    return f"{minute}{time.second:02}.{time.microsecond:06}Z"
+    """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do. Raises ValueError
+    for a time of another zone or none."""
+    text = _as_json(time)[1:-1].decode("ascii")
+    if len(text) == len("2026-11-20T12:00:00Z"):
+        return f"{text[:-1]}.000000Z"
+    if len(text) != len("2026-11-20T12:00:00.000000Z"):
+        raise ValueError(f"{text} is not in UTC")
+    return text
 
 
-@lru_cache(maxsize=4096)
-def _minute(year: int, month: int, day: int, hour: int, minute: int) -> str:
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:"
+_as_json: Final = msgspec.json.Encoder().encode
 
 
 def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
