@@ -1,6 +1,6 @@
 """The events of one batch -> calls to count, halves of calls, dead letters. Nothing in here is lost or raised."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from collectors.dialects import (
     answer_of,
     body_member,
     half_kind,
+    reader_at_once,
     request_of,
     says_whose,
 )
@@ -23,10 +24,9 @@ from collectors.letters import dead_letter, refuse_placeholders
 from models.call import Call
 from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter, Payloads
 from models.errors import BadRecord
-from models.event import describe
+from models.event import UsageEvent, describe
 from models.half import Half
 from models.origin import RawEvent
-from models.plain_event import plain_usage_event
 from models.usage import MissingReason
 
 _EXPLAINED_BY_A_CUT: Final = frozenset[MissingReason | None]({"not_requested", "unrecognised"})
@@ -37,6 +37,8 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=15)
 counted when the hub took the event in."""
 REMEMBERED_AHEAD: Final = timedelta(days=366)
 """What such a sender said is remembered if it is less than that ahead: the event may be sent again when it is past."""
+
+_Reader = Callable[[bytes], UsageEvent | None]
 
 MAX_DEAD_LETTERS = 100
 """Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
@@ -77,8 +79,9 @@ def collect(
     calls: list[Call] = []
     halves: list[Half] = []
     dead_letters: list[DeadLetter] = []
+    at_once = reader_at_once(DIALECTS[0])
     for event in events:
-        if (plain := _read_plain(event, oldest, estimate_usage)) is not None:
+        if (plain := _read_plain(event, at_once, oldest, estimate_usage)) is not None:
             records += 1
             calls.append(plain)
             continue
@@ -129,9 +132,9 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
-def _read_plain(event: RawEvent, oldest: datetime, estimate_usage: bool) -> Call | None:
+def _read_plain(event: RawEvent, read_at_once: _Reader, oldest: datetime, estimate_usage: bool) -> Call | None:
     """The call of an event that is what it should be, as `_read` would give it. None for any other: `_read` judges."""
-    usage_event = None if event.redriven else plain_usage_event(event.body)
+    usage_event = None if event.redriven else read_at_once(event.body)
     if usage_event is None or usage_event.usage_source == "gateway_log":
         return None
     try:

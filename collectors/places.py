@@ -59,8 +59,27 @@ def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
             continue
         shape = recognise({name: found[name] for name in _TOP_LEVEL_MARKS & found.keys()} if not place.path else found)
         if shape is not None and (shape.name in place.shapes if place.shapes else shape.name not in TOP_LEVEL):
-            return found if not is_cut(document) or _is_whole(found, shape, document) else None
+            if is_cut(document) and not _is_whole(found, shape, document):
+                return None
+            return found if place.path else _told_of(found, shape)
     return None
+
+
+def _told_of(answer: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    """Of an answer that has its usage at its top what the shape tells of, without the answer's text."""
+    told: dict[str, Any] = {}
+    for _, (member, *within) in shape.counts:
+        value = answer.get(str(member))
+        if within and isinstance(value, list):
+            names = frozenset(within)
+            value = [_members(item, names) if isinstance(item, dict) else item for item in value]
+        if value is not None:
+            told[str(member)] = value
+    return told
+
+
+def _members(item: dict[str, Any], names: frozenset[str | int]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name in names}
 
 
 def _is_whole(usage: Mapping[str, Any], shape: Shape, document: Mapping[str, Any]) -> bool:

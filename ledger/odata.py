@@ -36,7 +36,7 @@ def dump_row(columns: Mapping[str, Any]) -> str:
                 document[name + _TYPE] = type_name
     try:
         row = msgspec.json.encode(document)
-    except UnicodeEncodeError:  # half a letter
+    except (UnicodeEncodeError, TypeError):  # half a letter; a kind of str or int of its own
         return _dump(document)
     return row.decode("ascii") if row.isascii() else _dump(document)
 

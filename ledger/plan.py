@@ -6,7 +6,7 @@ Limits: 100 entities, 4 MiB (learn.microsoft.com, "Performing entity group trans
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ledger.rows import (
     Cell,
@@ -19,12 +19,15 @@ from ledger.rows import (
     size_bound,
 )
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES
-from models.call import Call
+from models.call import DIMENSIONS, Call
+from models.event import MAX_TEXT_LENGTH
 from models.measures import Measures, measures_of, negative
 
 SIZE_LIMIT = MAX_TRANSACTION_BYTES - 64 * 1024
-AGGREGATE_SIZE = 40 * 1024
-"""A bound for one aggregate row: its dimensions are at most a dozen texts of MAX_TEXT_LENGTH."""
+AGGREGATE_SIZE: Final = 16 * 1024
+"""A bound for the numbers and the keys of an aggregate row."""
+LARGEST_AGGREGATE: Final = AGGREGATE_SIZE + (len(DIMENSIONS) + 2) * 12 * MAX_TEXT_LENGTH
+"""A bound for one with all dimensions, app and model, each as long as it may be, in JSON of ASCII."""
 
 
 PartitionOf = Callable[[Call], str]
@@ -137,15 +140,24 @@ def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
     size = 0
     for touched in sorted(alike, key=lambda row_keys: row_keys[::-1]):  # by month, day, hour
         number = len(rows.union(touched))
+        of_rows = (number - len(rows)) * _aggregate_size(alike[touched][0])
         for planned in alike[touched]:
             own_size = size_bound(planned.call)
             too_many = len(chosen) + 1 + number > MAX_TRANSACTION_ENTITIES
-            if chosen and (too_many or size + own_size + number * AGGREGATE_SIZE > SIZE_LIMIT):
+            if chosen and (too_many or size + of_rows + own_size > SIZE_LIMIT):
                 transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
                 chosen, rows, size = [], set(), 0
                 number = len(set(touched))
+                of_rows = number * _aggregate_size(planned)
             chosen.append(planned)
             size += own_size
         rows.update(touched)
+        size += of_rows
     transactions.append(Transaction(partition, chosen[0].call.app, tuple(chosen)))
     return transactions
+
+
+def _aggregate_size(planned: PlannedCall) -> int:
+    """A bound for each of the rows that the call is summed in: their texts are among its own, or among those of the row
+    that it replaces."""
+    return LARGEST_AGGREGATE if planned.takes else AGGREGATE_SIZE + size_bound(planned.call)

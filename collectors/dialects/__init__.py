@@ -5,7 +5,7 @@ docs/bring-your-own-gateway.md writes one step by step.
 """
 
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -30,6 +30,8 @@ class Dialect(Protocol):
               not read
     SECRETS   members that hold a secret though their name does not say so
     HALF      for a log of the gateway's own, which kind of half its records are (models/half.py)
+
+    and, if it is the first to be asked, a function `read_at_once` (below).
     """
 
     NAME: str
@@ -96,6 +98,16 @@ def secrets_of(dialect: Dialect | None) -> frozenset[str]:
 def half_kind(dialect: Dialect) -> HalfKind:
     """Which half of a call the dialect's records tell."""
     return cast("HalfKind", vars(dialect).get("HALF", "policy"))  # a module that lacks a name is slow to say so
+
+
+def reader_at_once(first: Dialect) -> Callable[[bytes], UsageEvent | None]:
+    """How `first`, which is asked before all others, reads an event that is one record and nothing else, without
+    parsing it for them. None from it means that the event goes the way of all."""
+    return cast("Callable[[bytes], UsageEvent | None]", vars(first).get("read_at_once", _not_at_once))
+
+
+def _not_at_once(body: bytes) -> None:
+    return None
 
 
 def says_whose(dialect: Dialect, record: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from collectors.identity import CLOUD_EVENT, Delivery
 from models.event import UsageEvent, read_usage_event
+from models.plain_event import plain_usage_event
 
 NAME: Final = "usage-event"
 ORDER: Final = 0
@@ -31,3 +32,6 @@ def read(record: dict[str, Any], delivery: Delivery) -> UsageEvent:
     if record.get("timestamp") is None and delivery.sent is not None:
         record = record | {"timestamp": delivery.sent.isoformat()}
     return read_usage_event(record)
+
+
+read_at_once = plain_usage_event

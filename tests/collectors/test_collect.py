@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from collectors.collect import collect
 from collectors.decode import decode
+from collectors.dialects import DIALECTS
 from collectors.dialects import usage_event as usage_event_dialect
 from models.event import UsageEvent
 from models.measures import measures_of
@@ -239,6 +241,15 @@ def test_a_fault_of_our_own_sets_the_record_aside_instead_of_blocking_the_partit
     assert [(letter.reason, letter.got) for letter in result.dead_letters] == [
         ("unreadable", "a fault of type KeyError")
     ]
+
+
+def test_a_dialect_that_is_asked_before_ours_reads_what_it_recognises(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = SimpleNamespace(
+        NAME="probes", recognises=lambda record: record.get("backend_id") == "probe", read=lambda record, delivery: None
+    )
+    monkeypatch.setattr("collectors.collect.DIALECTS", (probes, *DIALECTS))
+    result = collected(usage_event(backend_id="probe"), usage_event())
+    assert (len(result.calls), result.ignored) == (1, 1)
 
 
 def test_very_many_bad_records_of_one_event_are_few_dead_letters_that_count_them() -> None:

@@ -253,6 +253,22 @@ def test_what_a_request_asked_for_is_still_known_of_what_is_kept(path: str, memb
                     assert told(read(kept.text)) == told(read(record))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model":"llama3","response":"hi \\ud83d","done":true,"prompt_eval_count":21,"eval_count":369}',
+        '{"model":"llama3","message":{"content":"hi"},"done":true,"prompt_eval_count":21,"eval_count":369}',
+        '{"generation":"hi \\ud83d","prompt_token_count":5,"generation_token_count":10}',
+        '{"inputTextTokenCount":5,"results":[{"tokenCount":7,"outputText":"hi \\ud83d"}]}',
+        '{"prompt_eval_count":21,"eval_count":369,"of_their_own":1e999}',
+    ],
+)
+def test_usage_at_the_top_of_an_answer_is_told_without_its_text(body: str) -> None:
+    record = {"schema": "usage-event/1", "request_id": "r", "timestamp": "2026-11-20T12:00:00Z", "body": body}
+    for payloads in ("redacted", "full"):
+        assert payload(record, payloads).faithful
+
+
 @pytest.mark.parametrize("member", ["request_id", "app_id", "user_id", "backend_id"])
 def test_an_identity_that_lost_its_query_is_no_identity(member: str) -> None:
     record = {"schema": "usage-event/1", "request_id": "r", "timestamp": "2026-11-20T12:00:00Z"}

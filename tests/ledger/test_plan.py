@@ -1,15 +1,17 @@
 """Transactions keep to the service's limits and leave no call out, for every batch."""
 
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.group_transaction import Operation, request_body
-from ledger.plan import AGGREGATE_SIZE, not_spread, plan
-from ledger.rows import call_entity, size_bound
+from ledger.plan import Transaction, not_spread, plan
+from ledger.rows import aggregate_entity, call_entity
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES
 from models.call import Call
+from models.measures import MEASURES
 from tests.support.events import NOON
 from tests.support.ledger import DIMENSIONS, WRITER, call
 
@@ -25,6 +27,21 @@ calls = st.builds(
 )
 
 
+def _bytes_sent(transaction: Transaction) -> int:
+    """Of the request that sends it, where all of its aggregate rows are there already and their sums are large."""
+    partition, large = transaction.partition, dict.fromkeys(MEASURES, 2**62)
+    inserts = [
+        Operation("POST", call_entity(each.call, partition, each.row_key, "0" * 32, DIMENSIONS))
+        for each in transaction.calls
+    ]
+    cells = {key: change.cell for each in transaction.calls for change in each.changes for key in change.aggregates}
+    updates = [
+        Operation("PUT", aggregate_entity(transaction.app, cell, partition, key, large), "W/\"datetime'2026-11-20'\"")
+        for key, cell in cells.items()
+    ]
+    return len(request_body([*inserts, *updates], "https://account.table.core.windows.net/usage")[1])
+
+
 @given(st.lists(calls, max_size=400))
 def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None:
     planned = plan(batch, DIMENSIONS, WRITER)
@@ -34,12 +51,7 @@ def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None
             rows = {row for each in transaction.calls for change in each.changes for row in change.aggregates}
             assert transaction.calls
             assert len(transaction.calls) + len(rows) <= MAX_TRANSACTION_ENTITIES
-            entities = [
-                call_entity(each.call, partition, each.row_key, "0" * 32, DIMENSIONS) for each in transaction.calls
-            ]
-            _, content = request_body([Operation("POST", entity) for entity in entities], "http://localhost/usage")
-            bound = sum(size_bound(each.call) for each in transaction.calls)
-            assert len(content) <= bound + len(rows) * AGGREGATE_SIZE <= MAX_TRANSACTION_BYTES or len(entities) == 1
+            assert _bytes_sent(transaction) <= MAX_TRANSACTION_BYTES
             assert {not_spread(each.call) for each in transaction.calls} == {partition}
             keys += [(partition, each.row_key) for each in transaction.calls]
     assert len(set(keys)) == len(keys)
@@ -49,6 +61,17 @@ def test_every_call_is_planned_once_within_the_limits(batch: list[Call]) -> None
         for each in batch
         for key in [f"c|{each.timestamp:%Y%m%d}|{each.request_id}"]
     }
+
+
+def test_long_texts_in_each_dimension_of_each_call_are_within_the_limits() -> None:
+    batch = []
+    for number in range(100):
+        text = f"{number:04}" + "\N{GRINNING FACE}" * 1020
+        texts: dict[str, Any] = dict.fromkeys(("model", *DIMENSIONS), text)
+        batch.append(TEMPLATE._replace(request_id=f"r{number}", **texts))
+    (transactions,) = plan(batch, DIMENSIONS, WRITER).transactions.values()
+    assert sum(len(transaction.calls) for transaction in transactions) == 100
+    assert max(map(_bytes_sent, transactions)) <= MAX_TRANSACTION_BYTES
 
 
 def test_no_calls_are_no_transactions() -> None:
