@@ -211,8 +211,8 @@ def get() -> Services:
     loop = asyncio.get_running_loop()
     if loop not in _services:
         _services[loop] = build(os.environ)
-        # A batch makes dozens of objects for each call, none of them in a cycle. Looked through after every 700, as is
-        # Python's default, they took an eighth to a fifth of the CPU (docs/performance.md).
+        # A batch makes dozens of objects for each call, none of them in a cycle. Looked through after every 700, which
+        # is the default up to Python 3.12, they took an eighth to a fifth of the CPU (docs/performance.md).
         gc.set_threshold(20_000)
         if connection_string := _services[loop].settings.application_insights:
             from telemetry.export import start  # heavy, and not needed without

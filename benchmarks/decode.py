@@ -19,6 +19,7 @@ from collectors.body import read_body
 from collectors.collect import collect
 from collectors.sse import is_event_stream
 from ledger.plan import plan
+from ledger.rows import call_entity
 from models.origin import RawEvent
 from tests.support.events import NOON, raw_event, usage_event
 
@@ -27,34 +28,30 @@ EVENTS = 1000
 
 
 def figures() -> Iterable[Figure]:
-    """One ratio each for recorded JSON bodies, recorded streams, longer ones, and small events."""
+    """One ratio each for recorded JSON bodies, recorded streams, longer ones, and small events; and what it would be if
+    the rows, which are made when they are sent, were made too."""
     bodies, short = recorded("lengths.jsonl"), recorded("recorded.jsonl")
-    yield Figure(
-        "decode: recorded JSON bodies / parsing event and body", _ratio(_whole(bodies), _parse_body), "ratio", 3.0
-    )
-    yield Figure(
-        "decode: recorded streams / parsing event and every chunk",
-        _ratio(_streams(bodies), _parse_chunks),
-        "ratio",
-        0.6,
-    )
-    long = [lengthened(body) for body in short if _is_sse(body)]
-    yield Figure(
-        f"decode: streams of {CHUNKS} chunks / parsing event and every chunk",
-        _ratio(_streams(long), _parse_chunks),
-        "ratio",
-        0.6,
-    )
-    small = _events([{}])
-    yield Figure("decode: small events with usage / parsing the event", _ratio(small, lambda body: None), "ratio", 12.0)
-    yield Figure("decode: short JSON bodies / parsing event and body", _ratio(_whole(short), _parse_body), "ratio")
-    yield Figure(
-        "decode: short streams / parsing event and every chunk", _ratio(_streams(short), _parse_chunks), "ratio"
-    )
+    whole, streams, small = _whole(bodies), _streams(bodies), _events([{}])
+    long = _streams(lengthened(body) for body in short if _is_sse(body))
+    cases: list[tuple[str, list[RawEvent], _Parse, float | None]] = [
+        ("recorded JSON bodies / parsing event and body", whole, from_json, 3.0),
+        ("recorded streams / parsing event and every chunk", streams, _parse_chunks, 0.6),
+        (f"streams of {CHUNKS} chunks / parsing event and every chunk", long, _parse_chunks, 0.6),
+        ("small events with usage / parsing the event", small, from_json, 12.0),
+        ("short JSON bodies / parsing event and body", _whole(short), from_json, None),
+        ("short streams / parsing event and every chunk", _streams(short), _parse_chunks, None),
+    ]
     if corpus := os.environ.get("CORPUS"):
         others = [body for body in recorded(Path(corpus).resolve()) if _is_read(body)]
-        yield Figure("decode: JSON bodies of CORPUS", _ratio(_whole(others), _parse_body), "ratio", 3.0)
-        yield Figure("decode: streams of CORPUS", _ratio(_streams(others), _parse_chunks), "ratio", 0.6)
+        cases.append(("JSON bodies of CORPUS", _whole(others), from_json, 3.0))
+        cases.append(("streams of CORPUS", _streams(others), _parse_chunks, 0.6))
+    for name, events, parse, goal in cases:
+        yield Figure(f"decode: {name}", _ratio(events, parse), "ratio", goal)
+        if goal is not None:
+            yield Figure(f"decode: {name}; rows made too", _ratio(events, parse, rows=True), "ratio")
+
+
+_Parse = Callable[[bytes], object]
 
 
 def _whole(bodies: Iterable[Body]) -> list[RawEvent]:
@@ -82,13 +79,18 @@ def _events(changes: Iterable[dict[str, Any]]) -> list[RawEvent]:
     ]
 
 
-def _ratio(events: Sequence[RawEvent], parse_body: Callable[[bytes], object]) -> float:
+def _ratio(events: Sequence[RawEvent], parse_body: _Parse, *, rows: bool = False) -> float:
     oldest = NOON - timedelta(days=365)
 
     def to_plan() -> int:
         collected = collect(events, oldest)
         planned = plan(collected.calls, DIMENSIONS, events[0].origin.writer)
-        return sum(len(each.calls) for group in planned.transactions.values() for each in group)
+        transactions = [each for group in planned.transactions.values() for each in group]
+        if rows:
+            for each in transactions:
+                for one in each.calls:
+                    call_entity(one.call, each.partition, one.row_key, "0" * 32, DIMENSIONS)
+        return sum(len(each.calls) for each in transactions)
 
     def floor() -> None:
         for event in events:
@@ -100,10 +102,6 @@ def _ratio(events: Sequence[RawEvent], parse_body: Callable[[bytes], object]) ->
     assert all(call.usage_state == "reported" for call in collected.calls)
     assert to_plan() == len(events)
     return ratio(to_plan, floor)
-
-
-def _parse_body(body: bytes) -> object:
-    return from_json(body)
 
 
 def _parse_chunks(body: bytes) -> None:

@@ -6,10 +6,11 @@ Limits: 100 entities, 4 MiB (learn.microsoft.com, "Performing entity group trans
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ledger.rows import (
     Cell,
+    aggregate_size_bound,
     call_of,
     call_row_key,
     dimensions_of,
@@ -19,15 +20,10 @@ from ledger.rows import (
     size_bound,
 )
 from ledger.store import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ENTITIES
-from models.call import DIMENSIONS, Call
-from models.event import MAX_TEXT_LENGTH
+from models.call import Call
 from models.measures import Measures, measures_of, negative
 
 SIZE_LIMIT = MAX_TRANSACTION_BYTES - 64 * 1024
-AGGREGATE_SIZE: Final = 16 * 1024
-"""A bound for the numbers and the keys of an aggregate row."""
-LARGEST_AGGREGATE: Final = AGGREGATE_SIZE + (len(DIMENSIONS) + 2) * 12 * MAX_TEXT_LENGTH
-"""A bound for one with all dimensions, app and model, each as long as it may be, in JSON of ASCII."""
 
 
 PartitionOf = Callable[[Call], str]
@@ -158,6 +154,5 @@ def pack(partition: str, calls: list[PlannedCall]) -> list[Transaction]:
 
 
 def _aggregate_size(planned: PlannedCall) -> int:
-    """A bound for each of the rows that the call is summed in: their texts are among its own, or among those of the row
-    that it replaces."""
-    return LARGEST_AGGREGATE if planned.takes else AGGREGATE_SIZE + size_bound(planned.call)
+    """A bound for each of the rows that the call is summed in, and for those that it is taken out of."""
+    return max((aggregate_size_bound(planned.call.app, change.cell) for change in planned.changes), default=0)

@@ -22,7 +22,6 @@ from functools import lru_cache
 from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, get_type_hints
 
-import msgspec
 from azure.data.tables import EdmType, EntityProperty
 
 from ledger.store import Entity
@@ -82,23 +81,19 @@ def _hour(year: int, month: int, day: int, hour: int) -> str:
 
 
 def utc_text(time: datetime) -> str:
-    """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do. Raises ValueError
-    for a time of another zone or none."""
-    text = _as_json(time)[1:-1].decode("ascii")
-    if len(text) == len("2026-11-20T12:00:00Z"):
-        return f"{text[:-1]}.000000Z"
-    if len(text) != len("2026-11-20T12:00:00.000000Z"):
-        raise ValueError(f"{text} is not in UTC")
-    return text
+    """An aware time in UTC as columns hold it: always of one length, so that texts sort as times do."""
+    minute = _minute(time.year, time.month, time.day, time.hour, time.minute)
+    return f"{minute}{time.second:02}.{time.microsecond:06}Z"
 
 
-_as_json: Final = msgspec.json.Encoder().encode
+@lru_cache(maxsize=4096)
+def _minute(year: int, month: int, day: int, hour: int, minute: int) -> str:
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:"
 
 
 def cell_of(call: Call, dimensions: Sequence[str]) -> Cell:
     """The cell of a call, given the names of the configured dimensions."""
-    values = [(name, dimension_of(call, name)) for name in dimensions]
-    return Cell(hour_of(call.timestamp), call.model, tuple(values))
+    return place_of(call, dimensions, "").cell
 
 
 def dimension_of(call: Call, name: str) -> str | None:
@@ -169,10 +164,8 @@ def call_entity(call: Call, partition: str, row_key: str, commit_id: str, dimens
     `commit_id` tells, after an answer that never came, whether the row that is there now is our own. `dimensions` names
     those that its aggregate rows tell apart, so that what the call added to them can be found again.
     """
-    columns: Entity = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id}
-    columns["dimensions"] = ",".join(dimensions)
-    columns.update(call_columns(call))
-    return columns
+    keys = {"PartitionKey": partition, "RowKey": row_key, COMMIT_ID: commit_id, "dimensions": ",".join(dimensions)}
+    return keys | call_columns(call)
 
 
 def call_columns(call: Call) -> Entity:
@@ -282,10 +275,18 @@ def sums_of(columns: Mapping[str, Any]) -> Measures:
 
 def size_bound(call: Call) -> int:
     """An upper bound of the bytes that a call's row takes in a request."""
-    text = "".join(filter(None, _texts(call)))
-    # JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12.
-    worst = 2 if len(text) > _SHORT and text.isascii() and text.isprintable() else 12
-    return _ROW_OVERHEAD + worst * len(text)
+    return _ROW_OVERHEAD + _json_bound("".join(filter(None, _texts(call))))
+
+
+def aggregate_size_bound(app: str, cell: Cell) -> int:
+    """The same of a row that the cell is summed in."""
+    values = (value or "" for _, value in cell.dimensions)
+    return _AGGREGATE_OVERHEAD + _json_bound("".join((app, cell.model or "", *values)))
+
+
+def _json_bound(text: str) -> int:
+    """JSON in ASCII: a quote takes 2 bytes, a control character 6, one outside the basic plane 12."""
+    return len(text) * (2 if len(text) > _SHORT and text.isascii() and text.isprintable() else 12)
 
 
 _texts: Final = itemgetter(
@@ -293,5 +294,7 @@ _texts: Final = itemgetter(
 )
 _SHORT: Final = 1024
 """Characters that are not worth being looked at: transactions hold a hundred such rows in any case."""
-_ROW_OVERHEAD = 8 * 1024
+_ROW_OVERHEAD: Final = 8 * 1024
 """Request line, headers, both keys, the names of some seventy columns with their types, and the numbers in them."""
+_AGGREGATE_OVERHEAD: Final = 16 * 1024
+"""The same for all sums there are."""

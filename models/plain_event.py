@@ -1,7 +1,7 @@
 """A usage event that has the contract's members and no others, each as it should be, read in one step.
 
-Nearly all events are so, and msgspec reads them in half the time that parsing their JSON takes. What it refuses is
-judged by models.event, and what it takes is what models.event would make of it (tests/faults/decoders.py,
+Nearly all events are so, and msgspec reads and checks them in a third of the time that parsing and pydantic take. What
+it refuses is judged by models.event, and what it takes is what models.event would make of it (tests/faults/decoders.py,
 check_one_step); but where nobody looks, the parser there takes no more than 200 levels and 4,300 digits, and msgspec
 more.
 """
