@@ -1,6 +1,6 @@
 """The events of one batch -> calls to count, halves of calls, dead letters. Nothing in here is lost or raised."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -10,6 +10,7 @@ from collectors.decode import Record
 from collectors.dialects import (
     DIALECTS,
     Dialect,
+    ReadAtOnce,
     answer_of,
     body_member,
     half_kind,
@@ -24,7 +25,7 @@ from collectors.letters import dead_letter, refuse_placeholders
 from models.call import Call
 from models.dead_letter import NOT_JSON, TOO_OLD, UNKNOWN_DIALECT, UNREADABLE, DeadLetter, Payloads
 from models.errors import BadRecord
-from models.event import UsageEvent, describe
+from models.event import describe
 from models.half import Half
 from models.origin import RawEvent
 from models.usage import MissingReason
@@ -37,8 +38,6 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=15)
 counted when the hub took the event in."""
 REMEMBERED_AHEAD: Final = timedelta(days=366)
 """What such a sender said is remembered if it is less than that ahead: the event may be sent again when it is past."""
-
-_Reader = Callable[[bytes], UsageEvent | None]
 
 MAX_DEAD_LETTERS = 100
 """Of one event. A megabyte can hold half a million bad records, and writing each would hold up the partition."""
@@ -132,7 +131,7 @@ def _unreadable(fault: Exception) -> BadRecord:
     )
 
 
-def _read_plain(event: RawEvent, read_at_once: _Reader, oldest: datetime, estimate_usage: bool) -> Call | None:
+def _read_plain(event: RawEvent, read_at_once: ReadAtOnce, oldest: datetime, estimate_usage: bool) -> Call | None:
     """The call of an event that is what it should be, as `_read` would give it. None for any other: `_read` judges."""
     usage_event = None if event.redriven else read_at_once(event.body)
     if usage_event is None or usage_event.usage_source == "gateway_log":

@@ -19,14 +19,13 @@ from uuid import uuid4
 
 from ledger.cache import AggregateCache, CachedRow
 from ledger.plan import PartitionOf, PlannedCall, Transaction, not_spread, pack, plan
-from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
+from ledger.retry import MAX_ATTEMPTS, MAX_CONFLICTS, Sleep, wait_seconds
 from ledger.rows import COMMIT_ID, Cell, aggregate_entity, call_entity, sums_of
 from ledger.store import Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
 from models.call import Call, rank_of
 from models.errors import StoreUnavailable
 from models.measures import Measures, add
 
-MAX_CONFLICTS = 50
 CONCURRENT_READS = 16
 
 

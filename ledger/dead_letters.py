@@ -28,7 +28,7 @@ from ledger.letter_rows import (
     rows_of,
     writes_of,
 )
-from ledger.retry import MAX_ATTEMPTS, Sleep, insist, log, wait_seconds
+from ledger.retry import MAX_ATTEMPTS, MAX_CONFLICTS, Sleep, insist, log, wait_seconds
 from ledger.store import MAX_TRANSACTION_ENTITIES, Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
 from models.dead_letter import DeadLetter, Kept
 from models.errors import StoreUnavailable
@@ -41,7 +41,6 @@ MAX_LETTERS: Final = 100
 MAX_BYTES: Final = 2 * 1024 * 1024
 """Of one transaction, which may have 4 MiB as it is sent: in base64, so a third larger."""
 CONCURRENT_READS: Final = 16
-MAX_CONFLICTS: Final = 50
 MAX_EXAMINED: Final = 10_000
 """Rows read for a page of a list, whether or not they are what was asked for."""
 MAX_PURGED: Final = 20_000

@@ -13,13 +13,12 @@ from typing import Final, NamedTuple
 
 from ledger import dead_letters, rows
 from ledger.letter_rows import is_part, kept_of, key_of, origin_of, rows_of
-from ledger.retry import insist
+from ledger.retry import MAX_CONFLICTS, insist
 from ledger.rows import COMMIT_ID, FIRST_DIMENSIONS, aggregate_row_keys, call_entity, call_of, cell_key, cell_of
 from ledger.schema import PARTITION_KEY, Schema
 from ledger.store import RowChanged, RowExists, WholeStore, Write
 from models.errors import StoreUnavailable
 
-MAX_CONFLICTS: Final = 50
 """In one partition."""
 MAX_WRITES: Final = 50
 """Of one transaction: call rows and dead letters of version 1 are small."""

@@ -34,7 +34,7 @@ from ledger.join import (
     teller,
     with_half,
 )
-from ledger.retry import MAX_ATTEMPTS, Sleep, wait_seconds
+from ledger.retry import MAX_ATTEMPTS, MAX_CONFLICTS, Sleep, wait_seconds
 from ledger.rows import utc_text
 from ledger.store import Entity, Refused, Row, RowChanged, RowExists, Store, StoreBusy, Write
 from models.errors import StoreUnavailable
@@ -44,7 +44,6 @@ from models.keys import escape_key
 TABLE: Final = "pending"
 BUCKETS: Final = "0123456789abcdef"
 WRITTEN_BY: Final = "written_by"
-MAX_CONFLICTS: Final = 50
 CONCURRENT_READS: Final = 16
 MAX_LISTED: Final = 99
 """Calls in one transaction, which has 100 entities: the list is the last."""

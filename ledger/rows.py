@@ -175,8 +175,8 @@ def call_columns(call: Call) -> Entity:
     tell the two apart.
     """
     origin = call.origin
-    columns: Entity = {name: value for name, value in zip(_COLUMN_OF_FIELD, call, strict=True) if value is not None}
-    del columns[_NO_COLUMN]
+    fields = zip(_COLUMN_OF_FIELD, call, strict=True)
+    columns: Entity = {name: value for name, value in fields if value is not None and name is not None}
     columns["timestamp_utc"] = utc_text(call.timestamp)
     columns["enqueued_time_utc"] = utc_text(origin.enqueued_time)
     columns["hub"] = origin.hub
@@ -230,8 +230,7 @@ def call_of(columns: Mapping[str, Any]) -> Call:
 _OTHERWISE: Final = frozenset({"timestamp", "usage", "origin", "stage", "revision", "estimate", "stated_timestamp"})
 """The fields of a call that are not columns as they are."""
 _CALL_COLUMNS = tuple(name for name in Call._fields if name not in _OTHERWISE)
-_NO_COLUMN: Final = ""
-_COLUMN_OF_FIELD = tuple(name if name not in _OTHERWISE else _NO_COLUMN for name in Call._fields)
+_COLUMN_OF_FIELD = tuple(name if name not in _OTHERWISE else None for name in Call._fields)
 _USAGE_COLUMNS = Usage._fields
 
 

@@ -100,10 +100,13 @@ def half_kind(dialect: Dialect) -> HalfKind:
     return cast("HalfKind", vars(dialect).get("HALF", "policy"))  # a module that lacks a name is slow to say so
 
 
-def reader_at_once(first: Dialect) -> Callable[[bytes], UsageEvent | None]:
+ReadAtOnce = Callable[[bytes], UsageEvent | None]
+
+
+def reader_at_once(first: Dialect) -> ReadAtOnce:
     """How `first`, which is asked before all others, reads an event that is one record and nothing else, without
     parsing it for them. None from it means that the event goes the way of all."""
-    return cast("Callable[[bytes], UsageEvent | None]", vars(first).get("read_at_once", _not_at_once))
+    return cast("ReadAtOnce", vars(first).get("read_at_once", _not_at_once))
 
 
 def _not_at_once(body: bytes) -> None:
